@@ -1,0 +1,2 @@
+//! hikyaku.toml: one typed structure, read strictly.
+#![forbid(unsafe_code)]

@@ -1,0 +1,4 @@
+//! hikyaku: the admin's command.
+#![forbid(unsafe_code)]
+
+fn main() {}

@@ -1,0 +1,4 @@
+//! mail-start: binds, makes the pipes, starts and replaces every other program.
+#![forbid(unsafe_code)]
+
+fn main() {}

@@ -1,0 +1,2 @@
+//! The mailbox on disk: Maildir delivery and reading.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! POP3 server core: bytes and events in, bytes and actions out.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! The queue directory: write, scan, read, mark, expire.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! SPF, DKIM, DMARC, ARC, SRS, BATV, MTA-STS, TLSRPT and DANE as pure state machines.
+#![forbid(unsafe_code)]

@@ -1,0 +1,4 @@
+//! smtpd: receives mail by SMTP and hands whole messages to the queue.
+#![forbid(unsafe_code)]
+
+fn main() {}
