@@ -1,0 +1,240 @@
+//! SOCK_SEQPACKET sockets: whole packets, in order, with descriptors.
+//!
+//! A packet is either sent whole or not at all; several processes may hold one end and write to
+//! it without mixing their packets.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use mio::unix::SourceFd;
+use mio::{Interest, Registry, Token, event};
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg,
+    sendmsg, socketpair,
+};
+
+/// Longest packet that the house sends, in octets. The kernel's default send buffer holds it.
+pub const PACKET_MAX: usize = 64 * 1024;
+
+/// Most descriptors accepted with one packet; a sender of more is refused.
+pub const DESCRIPTORS_MAX: usize = 2;
+
+/// One end of a packet socket.
+#[derive(Debug)]
+pub struct Packets(OwnedFd);
+
+/// What one receive gave.
+#[derive(Debug)]
+pub struct Packet {
+    /// Octets written into the caller's buffer; 0 when the peer's last end has closed.
+    pub length: usize,
+    /// The descriptor that came with it, if any (further ones are closed).
+    pub descriptor: Option<OwnedFd>,
+}
+
+impl Packets {
+    /// A connected pair, both ends non-blocking and closed on exec.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn pair() -> io::Result<(Packets, Packets)> {
+        let (a, b) = socketpair(
+            AddressFamily::Unix,
+            SockType::SeqPacket,
+            None,
+            SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK,
+        )?;
+        Ok((Packets(a), Packets(b)))
+    }
+
+    /// Takes a descriptor that is known to be such a socket.
+    ///
+    /// # Errors
+    /// The system's, when it can't be made non-blocking.
+    pub fn from_fd(fd: OwnedFd) -> io::Result<Packets> {
+        let packets = Packets(fd);
+        packets.set_nonblocking(true)?;
+        Ok(packets)
+    }
+
+    /// Whether calls return `WouldBlock` (the default) or wait.
+    ///
+    /// The flag belongs to the socket's open description: it holds for every process that shares this end.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn set_nonblocking(&self, on: bool) -> io::Result<()> {
+        super::file::set_nonblocking(self.0.as_fd(), on)
+    }
+
+    /// Sends one packet with at most one descriptor.
+    ///
+    /// # Errors
+    /// `WouldBlock` when the peer's buffer is full, `BrokenPipe` when it is gone.
+    pub fn send(&self, data: &[u8], descriptor: Option<BorrowedFd<'_>>) -> io::Result<()> {
+        let iov = [IoSlice::new(data)];
+        let raw: [RawFd; 1];
+        let control: &[ControlMessage<'_>] = match descriptor {
+            Some(fd) => {
+                raw = [fd.as_raw_fd()];
+                &[ControlMessage::ScmRights(&raw)]
+            }
+            None => &[],
+        };
+        loop {
+            match sendmsg::<()>(
+                self.0.as_raw_fd(),
+                &iov,
+                control,
+                MsgFlags::MSG_NOSIGNAL,
+                None,
+            ) {
+                Ok(_) => return Ok(()),
+                Err(nix::errno::Errno::EINTR) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+    }
+
+    /// Receives one packet into `buffer`.
+    ///
+    /// # Errors
+    /// `WouldBlock` when none is there; `InvalidData` when it was longer than the buffer (it is
+    /// gone then) or came with too many descriptors.
+    pub fn recv(&self, buffer: &mut [u8]) -> io::Result<Packet> {
+        let mut control = nix::cmsg_space!([RawFd; DESCRIPTORS_MAX]);
+        let mut iov = [IoSliceMut::new(buffer)];
+        let message = loop {
+            match recvmsg::<()>(
+                self.0.as_raw_fd(),
+                &mut iov,
+                Some(&mut control),
+                MsgFlags::MSG_CMSG_CLOEXEC,
+            ) {
+                Ok(m) => break m,
+                Err(nix::errno::Errno::EINTR) => {}
+                Err(e) => return Err(e.into()),
+            }
+        };
+        let mut descriptor = None;
+        if let Ok(parts) = message.cmsgs() {
+            for part in parts {
+                if let ControlMessageOwned::ScmRights(fds) = part {
+                    for fd in fds {
+                        // SAFETY: the kernel has just made this descriptor for us; nobody else owns it.
+                        let owned = unsafe { OwnedFd::from_raw_fd(fd) };
+                        descriptor.get_or_insert(owned);
+                    }
+                }
+            }
+        }
+        if message
+            .flags
+            .intersects(MsgFlags::MSG_TRUNC | MsgFlags::MSG_CTRUNC)
+        {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "packet too long",
+            ));
+        }
+        Ok(Packet {
+            length: message.bytes,
+            descriptor,
+        })
+    }
+
+    /// A second descriptor of the same end.
+    ///
+    /// # Errors
+    /// The system's, when there are too many open files.
+    pub fn try_clone(&self) -> io::Result<Packets> {
+        self.0.try_clone().map(Packets)
+    }
+}
+
+impl AsFd for Packets {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl From<Packets> for OwnedFd {
+    fn from(packets: Packets) -> OwnedFd {
+        packets.0
+    }
+}
+
+impl event::Source for Packets {
+    fn register(
+        &mut self,
+        registry: &Registry,
+        token: Token,
+        interests: Interest,
+    ) -> io::Result<()> {
+        SourceFd(&self.0.as_raw_fd()).register(registry, token, interests)
+    }
+    fn reregister(
+        &mut self,
+        registry: &Registry,
+        token: Token,
+        interests: Interest,
+    ) -> io::Result<()> {
+        SourceFd(&self.0.as_raw_fd()).reregister(registry, token, interests)
+    }
+    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        SourceFd(&self.0.as_raw_fd()).deregister(registry)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Seek, Write};
+
+    #[test]
+    fn packets_keep_their_edges_and_carry_a_file() {
+        let (a, b) = Packets::pair().unwrap();
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(b"letter").unwrap();
+        a.send(b"one", None).unwrap();
+        a.send(b"two", Some(file.as_fd())).unwrap();
+        drop(file);
+        let mut buffer = [0; 16];
+        let first = b.recv(&mut buffer).unwrap();
+        assert_eq!(
+            (&buffer[..first.length], first.descriptor.is_none()),
+            (&b"one"[..], true)
+        );
+        let second = b.recv(&mut buffer).unwrap();
+        assert_eq!(&buffer[..second.length], b"two");
+        let mut got = std::fs::File::from(second.descriptor.unwrap());
+        got.rewind().unwrap();
+        let mut text = String::new();
+        got.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "letter");
+        assert_eq!(
+            b.recv(&mut buffer).unwrap_err().kind(),
+            io::ErrorKind::WouldBlock
+        );
+        drop(a);
+        assert_eq!(b.recv(&mut buffer).unwrap().length, 0);
+        assert_eq!(
+            b.send(b"x", None).unwrap_err().kind(),
+            io::ErrorKind::BrokenPipe
+        );
+    }
+
+    #[test]
+    fn a_packet_longer_than_the_buffer_is_an_error_not_a_cut() {
+        let (a, b) = Packets::pair().unwrap();
+        let mut buffer = [0; 4];
+        for (length, fits) in [(3, true), (4, true), (5, false)] {
+            a.send(&vec![b'x'; length], None).unwrap();
+            let got = b.recv(&mut buffer);
+            assert_eq!(got.is_ok(), fits, "{length}");
+        }
+        a.send(&vec![0; PACKET_MAX], None).unwrap();
+        let mut large = vec![0; PACKET_MAX];
+        assert_eq!(b.recv(&mut large).unwrap().length, PACKET_MAX);
+    }
+}
