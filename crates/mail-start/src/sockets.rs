@@ -1,0 +1,199 @@
+//! Everything that the programs are given: listeners (bound here, or systemd's) and the pairs.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use config::Config;
+use daemon::packet::Packets;
+use daemon::{Fatal, Start, log, net};
+
+/// Roles whose sockets systemd may give us.
+const ROLES: [&str; 6] = ["mx", "submission", "submissions", "local", "pop3", "pop3s"];
+
+/// The programs, in the order in which they are started: who is asked before who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Program {
+    /// authd
+    Authd,
+    /// local-deliver
+    LocalDeliver,
+    /// remote-send
+    RemoteSend,
+    /// queue-manager
+    QueueManager,
+    /// smtpd
+    Smtpd,
+    /// pop3d
+    Pop3d,
+}
+
+impl Program {
+    /// All of them, in starting order.
+    pub const ALL: [Program; 6] = [
+        Program::Authd,
+        Program::LocalDeliver,
+        Program::RemoteSend,
+        Program::QueueManager,
+        Program::Smtpd,
+        Program::Pop3d,
+    ];
+
+    /// The name of its file and in the log.
+    pub fn name(self) -> &'static str {
+        match self {
+            Program::Authd => "authd",
+            Program::LocalDeliver => "local-deliver",
+            Program::RemoteSend => "remote-send",
+            Program::QueueManager => "queue-manager",
+            Program::Smtpd => "smtpd",
+            Program::Pop3d => "pop3d",
+        }
+    }
+
+    /// Whether a new one takes the listeners over while the old one finishes its sessions. The
+    /// others stop first: what is said to them meanwhile waits in their sockets.
+    pub fn overlaps(self) -> bool {
+        matches!(self, Program::Smtpd | Program::Pop3d)
+    }
+
+    fn roles(self) -> &'static [&'static str] {
+        match self {
+            Program::Smtpd => &["mx", "submission", "submissions", "local"],
+            Program::Pop3d => &["pop3", "pop3s"],
+            _ => &[],
+        }
+    }
+}
+
+/// All descriptors of the house. They live as long as mail-start.
+#[derive(Debug)]
+pub struct Sockets {
+    listeners: Vec<(&'static str, OwnedFd)>,
+    trigger: (Packets, Packets),
+    deliver: (Packets, Packets),
+    remote: (Packets, Packets),
+    auth_smtp: (Packets, Packets),
+    auth_pop3: (Packets, Packets),
+}
+
+impl Sockets {
+    /// Takes systemd's listeners, binds those of the configuration for roles it gave none for, and
+    /// makes the pairs.
+    pub fn new(start: &mut Start, config: &Config) -> Result<Sockets, Fatal> {
+        let mut listeners = Vec::new();
+        for role in ROLES {
+            while let Some(fd) = start.descriptor(role) {
+                listeners.push((role, fd));
+            }
+        }
+        let given: Vec<&str> = listeners.iter().map(|(role, _)| *role).collect();
+        let l = &config.listen;
+        let wanted: [(&str, &[SocketAddr]); 5] = [
+            ("mx", &l.mx),
+            ("submission", &l.submission),
+            ("submissions", &l.submissions),
+            ("pop3", &l.pop3),
+            ("pop3s", &l.pop3s),
+        ];
+        for (role, addresses) in wanted {
+            if given.contains(&role) {
+                continue;
+            }
+            for &address in addresses {
+                match net::bind_tcp(address) {
+                    Ok(fd) => listeners.push((role, fd)),
+                    // A host without IPv6: the default `[::]` is not a mistake of the admin.
+                    Err(e) if no_such_family(address, &e) => {
+                        log::warning("listen")
+                            .kv("role", role)
+                            .val("address", address)
+                            .val("skipped", e)
+                            .send();
+                    }
+                    Err(e) => return Err(Fatal::io(format!("listen.{role}: {address}"), e)),
+                }
+            }
+        }
+        if l.local && !given.contains(&"local") {
+            let path = config.paths.submit_socket();
+            let fd = net::bind_unix(&path, 0o666).map_err(|e| Fatal::io(path.display(), e))?;
+            listeners.push(("local", fd));
+        }
+        for (role, fd) in &listeners {
+            log::info("listen")
+                .kv("role", role)
+                .kv("address", address_of(fd))
+                .send();
+        }
+        let pair = || Packets::pair().map_err(|e| Fatal::io("socketpair", e));
+        Ok(Sockets {
+            listeners,
+            trigger: pair()?,
+            deliver: pair()?,
+            remote: pair()?,
+            auth_smtp: pair()?,
+            auth_pop3: pair()?,
+        })
+    }
+
+    /// What this program is given, by name.
+    pub fn of(&self, program: Program) -> Vec<(&str, BorrowedFd<'_>)> {
+        let mut given: Vec<(&str, BorrowedFd<'_>)> = self
+            .listeners
+            .iter()
+            .filter(|(role, _)| program.roles().contains(role))
+            .map(|(role, fd)| (*role, fd.as_fd()))
+            .collect();
+        match program {
+            Program::Smtpd => {
+                given.push(("trigger", self.trigger.0.as_fd()));
+                given.push(("auth-smtp", self.auth_smtp.0.as_fd()));
+            }
+            Program::QueueManager => {
+                given.push(("trigger", self.trigger.1.as_fd()));
+                given.push(("deliver", self.deliver.0.as_fd()));
+                given.push(("remote", self.remote.0.as_fd()));
+            }
+            Program::LocalDeliver => given.push(("deliver", self.deliver.1.as_fd())),
+            Program::RemoteSend => given.push(("remote", self.remote.1.as_fd())),
+            Program::Authd => {
+                given.push(("auth-smtp", self.auth_smtp.1.as_fd()));
+                given.push(("auth-pop3", self.auth_pop3.1.as_fd()));
+            }
+            Program::Pop3d => given.push(("auth-pop3", self.auth_pop3.0.as_fd())),
+        }
+        given
+    }
+
+    /// Whether a program has anything to do: one that serves roles needs a listener.
+    pub fn wanted(&self, program: Program) -> bool {
+        program.roles().is_empty()
+            || self
+                .listeners
+                .iter()
+                .any(|(role, _)| program.roles().contains(role))
+    }
+}
+
+fn no_such_family(address: SocketAddr, error: &io::Error) -> bool {
+    address.is_ipv6()
+        && address.ip().is_unspecified()
+        && matches!(error.raw_os_error(), Some(97 | 99)) // EAFNOSUPPORT, EADDRNOTAVAIL
+}
+
+/// The bound address as `ADDRESS:PORT`, or a path.
+fn address_of(fd: &OwnedFd) -> String {
+    let Ok(copy) = fd.try_clone() else {
+        return "?".into();
+    };
+    match std::net::TcpListener::from(copy).local_addr() {
+        Ok(address) => address.to_string(),
+        Err(_) => fd
+            .try_clone()
+            .ok()
+            .and_then(|fd| std::os::unix::net::UnixListener::from(fd).local_addr().ok())
+            .and_then(|a| a.as_pathname().map(|p| p.display().to_string()))
+            .unwrap_or_else(|| "?".into()),
+    }
+}
