@@ -88,7 +88,7 @@ fn run(once: bool, stop: &SigSet) {
             .listen("pop3s", &port(10_995))
             .config(&format!(
                 "[remote]\nresolver = \"{}\"\nport = {}\n",
-                dns.address(),
+                dns.address,
                 second.address("mx").port()
             )),
     );
