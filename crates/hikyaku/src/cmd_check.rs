@@ -1,0 +1,158 @@
+//! `hikyaku check`: everything the daemons would refuse, without starting one.
+
+use std::collections::HashMap;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::ExitCode;
+
+use auth::file::{self, Passwords};
+use config::Config;
+use daemon::tls::ServerTls;
+use daemon::{EXIT_PERMANENT, process};
+use routing::Table;
+
+use crate::context::{Context, Failure};
+
+/// Options of `hikyaku check`.
+#[derive(clap::Args)]
+pub struct Args {}
+
+/// What was found.
+#[derive(Default)]
+struct Findings {
+    /// The house would not start, or not as it should.
+    errors: Vec<String>,
+    /// It would, but somebody may wonder.
+    warnings: Vec<String>,
+}
+
+pub fn run(_: &Args, context: &mut Context) -> Result<ExitCode, Failure> {
+    let config = context.config()?;
+    let mut found = Findings::default();
+    let mailboxes = match Table::load(&config) {
+        Ok(table) => {
+            mailboxes(&table, &config, &mut found);
+            passwords(&table, &config, &mut found);
+            table.mailboxes().len()
+        }
+        Err(problems) => {
+            found
+                .errors
+                .extend(problems.to_string().lines().map(str::to_owned));
+            0
+        }
+    };
+    certificates(&config, &mut found);
+    programs(&config, &mut found);
+    roles(&config, &mut found);
+    let mut errors = std::io::stderr().lock();
+    for warning in &found.warnings {
+        let _ = writeln!(errors, "warning: {warning}");
+    }
+    for error in &found.errors {
+        let _ = writeln!(errors, "{error}");
+    }
+    if !found.errors.is_empty() {
+        return Ok(ExitCode::from(EXIT_PERMANENT));
+    }
+    let (domains, certificates) = (config.domains.len(), config.tls.certificates.len());
+    writeln!(
+        context.out,
+        "ok: {}: domains {domains}, mailboxes {mailboxes}, certificates {certificates}",
+        config.file.display()
+    )?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn mailboxes(table: &Table, config: &Config, found: &mut Findings) {
+    match table.postmaster() {
+        None => found.warnings.push(
+            "no mailbox at all: mail for postmaster is refused, though RFC 5321 wants it taken"
+                .to_owned(),
+        ),
+        Some(mailbox) if config.postmaster.is_none() && &*mailbox.name != "postmaster" => {
+            found.warnings.push(format!(
+                "mail for postmaster goes to {}; set `postmaster` to say so",
+                mailbox.name
+            ));
+        }
+        Some(_) => {}
+    }
+    // Without root everything has one uid anyway.
+    if config.root.is_none() {
+        let mut owners = HashMap::new();
+        for mailbox in table.mailboxes() {
+            if let Some(other) = owners.insert(mailbox.uid, &mailbox.name) {
+                let (name, uid) = (&mailbox.name, mailbox.uid);
+                let text = format!(
+                    "{other} and {name} have one uid, {uid}: each can read the other's mail"
+                );
+                found.warnings.push(text);
+            }
+        }
+    }
+}
+
+fn passwords(table: &Table, config: &Config, found: &mut Findings) {
+    let path = config.users.passwords.display();
+    match file::read(&config.users.passwords) {
+        Err(error) => found.errors.push(format!("{path}: {error}")),
+        Ok(text) => {
+            let (passwords, bad) = Passwords::parse(&text);
+            let bad = bad
+                .iter()
+                .map(|line| format!("{path}:{}: {}", line.line, line.text));
+            found.errors.extend(bad);
+            let homeless = passwords
+                .names()
+                .filter(|name| table.mailbox(name).is_none());
+            let homeless =
+                homeless.map(|name| format!("{path}: {name} has a password and no mailbox"));
+            found.warnings.extend(homeless);
+        }
+    }
+}
+
+fn certificates(config: &Config, found: &mut Findings) {
+    for one in &config.tls.certificates {
+        let pair: (&Path, &Path) = (&one.chain, &one.key);
+        if let Err(error) = ServerTls::load([pair]) {
+            found.errors.push(error.to_string());
+        }
+    }
+}
+
+fn programs(config: &Config, found: &mut Findings) {
+    for name in [
+        "smtpd",
+        "queue-manager",
+        "remote-send",
+        "local-deliver",
+        "authd",
+        "pop3d",
+    ] {
+        let path = config.paths.program(name);
+        if !path.is_file() {
+            found.errors.push(format!(
+                "{}: no such program; paths.libexec names its directory",
+                path.display()
+            ));
+        }
+    }
+}
+
+fn roles(config: &Config, found: &mut Findings) {
+    if config.root.is_some() {
+        return;
+    }
+    let roles = &config.roles;
+    for name in [&roles.smtp, &roles.queue, &roles.remote, &roles.pop3] {
+        match process::user(name) {
+            Err(error) => found.errors.push(format!("roles: {error}")),
+            Ok(identity) if identity.uid == 0 => {
+                found.errors.push(format!("roles: {name} is root"));
+            }
+            Ok(_) => {}
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Answers for the checks of sender-auth, from the real DNS.
+
+use std::net::IpAddr;
+use std::path::Path;
+
+use dns::blocking::Client;
+use dns::{Kind, Name, Outcome, Records, Settings};
+use sender_auth::lookup::{Answer, Check, Question, Record, drive};
+
+use crate::context::Failure;
+
+/// Where to ask, if not as the host does.
+#[derive(clap::Args)]
+pub struct Dns {
+    /// Ask this name server instead of those of /etc/resolv.conf.
+    #[arg(long = "dns", value_name = "HOST:PORT")]
+    server: Option<String>,
+}
+
+impl Dns {
+    /// The resolver to ask.
+    pub fn resolver(&self) -> Result<Resolver, Failure> {
+        let client = match &self.server {
+            Some(server) => Client::new(
+                Settings::from_server(server)
+                    .map_err(|error| Failure::permanent(format!("--dns: {error}")))?,
+            ),
+            None => {
+                let path = Path::new("/etc/resolv.conf");
+                Client::from_file(path).map_err(|error| Failure::io(path.display(), &error))?
+            }
+        };
+        Ok(Resolver { client })
+    }
+}
+
+/// Asks the DNS and waits.
+pub struct Resolver {
+    client: Client,
+}
+
+impl Resolver {
+    /// Runs a check to its verdict; `None` if it waits for something else than the DNS.
+    pub fn run<C: Check>(&mut self, check: &mut C) -> Option<C::Verdict> {
+        drive(check, |question| self.ask(question))
+    }
+
+    /// One question.
+    pub fn ask(&mut self, question: &Question) -> Answer {
+        let Some(question) = translate(question) else {
+            // A name that can't be written can't exist.
+            return Answer::NxDomain;
+        };
+        match &self.client.lookup(&question).outcome {
+            Outcome::Records(records) => Answer::Records(self::records(records)),
+            Outcome::NoData => Answer::NoData,
+            Outcome::NxDomain => Answer::NxDomain,
+            Outcome::Temporary(_) => Answer::TempFail,
+        }
+    }
+}
+
+fn translate(question: &Question) -> Option<dns::Question> {
+    let (name, kind) = match question {
+        Question::Txt(name) => (name, Kind::Txt),
+        Question::A(name) => (name, Kind::A),
+        Question::Aaaa(name) => (name, Kind::Aaaa),
+        Question::Mx(name) => (name, Kind::Mx),
+        Question::Tlsa(name) => (name, Kind::Tlsa),
+        Question::Ptr(address) => return Some(reverse(*address)),
+    };
+    Some(dns::Question::new(Name::parse(name).ok()?, kind))
+}
+
+fn reverse(address: IpAddr) -> dns::Question {
+    dns::Question::new(Name::reverse(address), Kind::Ptr)
+}
+
+fn records(records: &Records) -> Vec<Record> {
+    match records {
+        Records::A(list) => list.iter().map(|address| Record::A(*address)).collect(),
+        Records::Aaaa(list) => list.iter().map(|address| Record::Aaaa(*address)).collect(),
+        Records::Txt(list) => list.iter().cloned().map(Record::Txt).collect(),
+        Records::Ptr(list) => {
+            let name = |name: &Name| Record::Ptr(name.as_str().to_owned());
+            list.iter().map(name).collect()
+        }
+        Records::Mx(list) => {
+            let host = |name: &Option<Name>| name.as_ref().map_or("", Name::as_str).to_owned();
+            let mx = |mx: &dns::Mx| Record::Mx {
+                preference: mx.preference,
+                host: host(&mx.exchange),
+            };
+            list.iter().map(mx).collect()
+        }
+        Records::Tlsa(list) => {
+            let tlsa = |tlsa: &dns::Tlsa| Record::Tlsa {
+                usage: tlsa.usage,
+                selector: tlsa.selector,
+                matching: tlsa.matching,
+                data: tlsa.data.clone(),
+            };
+            list.iter().map(tlsa).collect()
+        }
+    }
+}
