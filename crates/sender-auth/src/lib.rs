@@ -1,2 +1,22 @@
 //! SPF, DKIM, DMARC, ARC, SRS, BATV, MTA-STS, TLSRPT and DANE as pure state machines.
+//!
+//! Each mechanism takes bytes and answers and gives questions and a verdict; none knows a
+//! socket, a file or the time of day. See `docs/sender-auth.md`.
 #![forbid(unsafe_code)]
+
+pub mod arc;
+pub mod authres;
+pub mod batv;
+mod body_canon;
+pub mod body_hash;
+pub mod canon;
+pub mod crypto;
+pub mod dkim;
+mod folded;
+pub mod header_block;
+pub mod lookup;
+pub mod name;
+pub mod pass;
+pub mod secrets;
+pub mod srs;
+pub mod tag_list;
