@@ -48,6 +48,7 @@ pub struct Confinement {
     open_files: u64,
     file_size: Option<u64>,
     core: bool,
+    parent: Option<u32>,
 }
 
 /// Descriptors that a process may have open at once, unless it says otherwise.
@@ -74,6 +75,7 @@ impl Confinement {
             open_files: OPEN_FILES,
             file_size: None,
             core: false,
+            parent: None,
         }
     }
 
@@ -144,6 +146,12 @@ impl Confinement {
         self
     }
 
+    /// Ends (SIGTERM) with the process that started us, which must still be this one.
+    pub fn parent(mut self, pid: u32) -> Self {
+        self.parent = Some(pid);
+        self
+    }
+
     /// Carries it out.
     ///
     /// # Errors
@@ -172,6 +180,10 @@ impl Confinement {
                 .map_err(|e| Fatal::io("becoming the user", e))?;
         }
         give_up_privileges().map_err(|e| Fatal::io("no_new_privs", e))?;
+        if let Some(parent) = self.parent {
+            // A change of user forgets this, so it comes after.
+            follow(parent).map_err(|e| Fatal::io("parent", e))?;
+        }
         self.landlock(rules)?;
         self.seccomp()?;
         Ok(Confined(()))
@@ -341,4 +353,25 @@ fn give_up_privileges() -> io::Result<()> {
     } else {
         Err(io::Error::last_os_error())
     }
+}
+
+/// Asks the kernel for SIGTERM when the parent dies; fails when it has died already.
+fn follow(parent: u32) -> io::Result<()> {
+    // SAFETY: prctl with this operation reads its integer arguments only; getppid has none.
+    let (done, now) = unsafe {
+        (
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM, 0, 0, 0),
+            libc::getppid(),
+        )
+    };
+    if done != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    if u32::try_from(now) != Ok(parent) {
+        return Err(io::Error::new(
+            io::ErrorKind::NotFound,
+            "mail-start has gone",
+        ));
+    }
+    Ok(())
 }

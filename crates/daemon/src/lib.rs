@@ -23,6 +23,7 @@
 //! * [`start`]: arguments, given descriptors (`LISTEN_FDS`, inetd), configuration, readiness
 //! * [`confine`]: user, root directory, Landlock, seccomp, limits; [`Confined`] is the proof
 //! * [`calls`]: the named sets of system calls that the seccomp lists are made of
+//! * [`capabilities`]: what is left of root in a parent that starts programs as users
 //! * [`log`]: one line per event, `key=value`, escaped, to syslog or standard error
 //! * [`net`]: listeners and sockets as mio sources, peer credentials
 //! * [`tls`]: rustls on a non-blocking socket, certificates by SNI, opportunistic client
@@ -38,6 +39,7 @@
 #![deny(unsafe_op_in_unsafe_fn)]
 
 pub mod calls;
+pub mod capabilities;
 pub mod clock;
 pub mod confine;
 pub mod dir;

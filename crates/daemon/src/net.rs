@@ -196,6 +196,42 @@ impl Socket {
         TcpStream::connect(address).map(Socket::Tcp)
     }
 
+    /// As [`Socket::connect`], from this address of ours when one is given; the kernel chooses
+    /// the port.
+    ///
+    /// # Errors
+    /// The system's; `InvalidInput` when the families differ.
+    pub fn connect_from(
+        address: SocketAddr,
+        source: Option<std::net::IpAddr>,
+    ) -> io::Result<Socket> {
+        use nix::sys::socket::{SockFlag, SockType, bind, connect, setsockopt, socket};
+        let Some(source) = source else {
+            return Socket::connect(address);
+        };
+        if source.is_ipv4() != address.is_ipv4() {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let family = if address.is_ipv4() {
+            AddressFamily::Inet
+        } else {
+            AddressFamily::Inet6
+        };
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let fd = socket(family, SockType::Stream, flags, None)?;
+        // The port is chosen at connect, so that one port can serve several destinations.
+        setsockopt(&fd, sockopt::IpBindAddressNoPort, &true)?;
+        let own = SockaddrStorage::from(SocketAddr::new(source, 0));
+        bind(fd.as_raw_fd(), &own)?;
+        match connect(fd.as_raw_fd(), &SockaddrStorage::from(address)) {
+            Ok(()) | Err(nix::errno::Errno::EINPROGRESS) => {}
+            Err(e) => return Err(e.into()),
+        }
+        Ok(Socket::Tcp(TcpStream::from_std(std::net::TcpStream::from(
+            fd,
+        ))))
+    }
+
     /// After the first writable event: whether the connection stands.
     ///
     /// # Errors
@@ -244,7 +280,8 @@ impl Socket {
 /// The system's.
 pub fn stream_pair() -> io::Result<(Socket, OwnedFd)> {
     let (a, b) = std::os::unix::net::UnixStream::pair()?;
-    a.set_nonblocking(true)?;
+    // Not the standard library's way: it is an ioctl, which no confined daemon may call.
+    crate::file::set_nonblocking(a.as_fd(), true)?;
     Ok((Socket::Unix(UnixStream::from_std(a)), b.into()))
 }
 
@@ -351,14 +388,20 @@ pub fn bind_tcp(address: SocketAddr) -> io::Result<OwnedFd> {
 /// # Errors
 /// The system's.
 pub fn bind_unix(path: &std::path::Path, mode: u32) -> io::Result<OwnedFd> {
-    use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-    match std::fs::symlink_metadata(path) {
-        Ok(m) if m.file_type().is_socket() => std::fs::remove_file(path)?,
-        Ok(_) => return Err(io::ErrorKind::AlreadyExists.into()),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-        Err(e) => return Err(e),
-    }
+    use std::os::unix::fs::PermissionsExt;
+    remove_socket(path)?;
     let listener = std::os::unix::net::UnixListener::bind(path)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
     Ok(listener.into())
+}
+
+/// Removes a left-over socket; anything else at the path is an error.
+pub(crate) fn remove_socket(path: &std::path::Path) -> io::Result<()> {
+    use std::os::unix::fs::FileTypeExt;
+    match std::fs::symlink_metadata(path) {
+        Ok(m) if m.file_type().is_socket() => std::fs::remove_file(path),
+        Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(e),
+    }
 }

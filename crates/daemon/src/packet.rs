@@ -5,13 +5,15 @@
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::path::Path;
 
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token, event};
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg,
-    sendmsg, socketpair,
+    AddressFamily, Backlog, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType,
+    UnixAddr, bind, connect, listen, recvmsg, sendmsg, setsockopt, socket, socketpair, sockopt,
 };
+use nix::sys::time::TimeVal;
 
 /// Longest packet that the house sends, in octets. The kernel's default send buffer holds it.
 pub const PACKET_MAX: usize = 64 * 1024;
@@ -152,6 +154,80 @@ impl Packets {
     }
 }
 
+/// Where mail-start hands its channels to programs that inetd has started: a listener with a path.
+#[derive(Debug)]
+pub struct PacketListener(OwnedFd);
+
+/// How long an exchange over a [`PacketListener`] may take.
+const ASK_TIMEOUT: TimeVal = TimeVal::new(1, 0);
+
+impl PacketListener {
+    /// Binds at `path`, for this user alone, replacing a left-over socket.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn bind(path: &Path) -> io::Result<PacketListener> {
+        use std::os::unix::fs::PermissionsExt;
+        crate::net::remove_socket(path)?;
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let fd = socket(AddressFamily::Unix, SockType::SeqPacket, flags, None)?;
+        bind(fd.as_raw_fd(), &UnixAddr::new(path)?)?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+        listen(&fd, Backlog::new(64)?)?;
+        Ok(PacketListener(fd))
+    }
+
+    /// Answers one waiting program: gives it the descriptor that `find` has under the name it asks for.
+    ///
+    /// Only programs of this user are answered.
+    ///
+    /// # Errors
+    /// `WouldBlock` when none waits; the system's.
+    pub fn serve<'a>(&self, find: impl FnOnce(&str) -> Option<BorrowedFd<'a>>) -> io::Result<()> {
+        let raw = nix::sys::socket::accept4(self.0.as_raw_fd(), SockFlag::SOCK_CLOEXEC)?;
+        // SAFETY: the kernel has just made this descriptor for us; nobody else owns it.
+        let peer = Packets(unsafe { OwnedFd::from_raw_fd(raw) });
+        setsockopt(&peer.0, sockopt::ReceiveTimeout, &ASK_TIMEOUT)?;
+        if crate::net::credentials(peer.as_fd())?.uid != crate::process::own_uid() {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        let mut name = [0; 64];
+        let length = peer.recv(&mut name)?.length;
+        let name = std::str::from_utf8(&name[..length]).unwrap_or_default();
+        match find(name) {
+            Some(fd) => peer.send(b"+", Some(fd)),
+            None => peer.send(b"-", None),
+        }
+    }
+}
+
+/// Asks the [`PacketListener`] at `path` for the descriptor with this name.
+///
+/// # Errors
+/// `NotFound` when it has none; the system's.
+pub fn ask(path: &Path, name: &str) -> io::Result<OwnedFd> {
+    let fd = socket(
+        AddressFamily::Unix,
+        SockType::SeqPacket,
+        SockFlag::SOCK_CLOEXEC,
+        None,
+    )?;
+    setsockopt(&fd, sockopt::ReceiveTimeout, &ASK_TIMEOUT)?;
+    connect(fd.as_raw_fd(), &UnixAddr::new(path)?)?;
+    let peer = Packets(fd);
+    peer.send(name.as_bytes(), None)?;
+    let answer = peer.recv(&mut [0; 8])?;
+    answer
+        .descriptor
+        .ok_or_else(|| io::ErrorKind::NotFound.into())
+}
+
+impl AsFd for PacketListener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
 impl AsFd for Packets {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
@@ -222,6 +298,31 @@ mod tests {
             b.send(b"x", None).unwrap_err().kind(),
             io::ErrorKind::BrokenPipe
         );
+    }
+
+    #[test]
+    fn a_channel_is_handed_to_who_asks_for_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("channels");
+        let listener = PacketListener::bind(&path).unwrap();
+        let (ours, theirs) = Packets::pair().unwrap();
+        let asker = std::thread::spawn(move || (ask(&path, "trigger"), ask(&path, "other")));
+        let mut served = 0;
+        while served < 2 {
+            let find = |name: &str| (name == "trigger").then(|| theirs.as_fd());
+            match listener.serve(find) {
+                Ok(()) => served += 1,
+                Err(e) => assert_eq!(e.kind(), io::ErrorKind::WouldBlock),
+            }
+        }
+        let (found, missing) = asker.join().unwrap();
+        Packets::from_fd(found.unwrap())
+            .unwrap()
+            .send(b"+id", None)
+            .unwrap();
+        let mut buffer = [0; 8];
+        assert_eq!(ours.recv(&mut buffer).unwrap().length, 3);
+        assert_eq!(missing.unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 
     #[test]

@@ -41,6 +41,11 @@ pub fn is_root() -> bool {
     geteuid().is_root()
 }
 
+/// Sets the permission bits that new files of this process never get (umask(2)).
+pub fn umask(bits: u32) {
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(bits));
+}
+
 /// The effective user id of this process.
 pub fn own_uid() -> u32 {
     geteuid().as_raw()

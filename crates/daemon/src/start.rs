@@ -13,6 +13,15 @@ use crate::{Confined, Confinement, Fatal, dir::Dir, log};
 /// Most descriptors that are taken over at start.
 pub const GIVEN_MAX: usize = 256;
 
+/// The variable in which mail-start names its process id: a program whose starter has died goes too.
+pub const PARENT: &str = "HIKYAKU_PARENT";
+
+/// The channels that mail-start hands to programs which inetd has started.
+pub const CHANNELS: [&str; 5] = ["trigger", "auth-smtp", "auth-pop3", "events", "log"];
+
+/// The name of the socket in `RUN` on which it does.
+pub const CHANNELS_SOCKET: &str = "channels";
+
 /// Where the system's log daemon listens.
 pub const SYSLOG_SOCKET: &str = "/dev/log";
 
@@ -23,6 +32,8 @@ pub struct Start {
     config_file: PathBuf,
     arguments: Vec<OsString>,
     given: Vec<(String, OwnedFd)>,
+    /// Where mail-start hands out its channels; only for who was given nothing.
+    channels: Option<PathBuf>,
     notify: Option<UnixDatagram>,
 }
 
@@ -34,6 +45,7 @@ impl Start {
             config_file: config::FILE.into(),
             arguments: Vec::new(),
             given: given_descriptors()?,
+            channels: None,
             notify: notify_socket(),
         };
         let mut arguments = std::env::args_os().skip(1);
@@ -106,12 +118,20 @@ impl Start {
     pub fn config(&mut self) -> Result<config::Config, Fatal> {
         let config =
             config::Config::load(&self.config_file).map_err(|e| Fatal::setup(e.to_string()))?;
+        if self.given.is_empty() && self.has_inetd() {
+            self.channels = Some(config.paths.run.join(CHANNELS_SOCKET));
+        }
         self.log_as(&config)?;
         Ok(config)
     }
 
     /// Takes the descriptor with this name, if there is one.
+    ///
+    /// A program that inetd has started was given none: it asks mail-start, which must be running.
     pub fn descriptor(&mut self, name: &str) -> Option<OwnedFd> {
+        if let Some(path) = self.channels.as_ref().filter(|_| CHANNELS.contains(&name)) {
+            return crate::packet::ask(path, name).ok();
+        }
         let at = self.given.iter().position(|(n, _)| n == name)?;
         Some(self.given.remove(at).1)
     }
@@ -171,8 +191,13 @@ impl Start {
             return None;
         }
         let stdin = std::io::stdin();
-        nix::sys::socket::getsockname::<nix::sys::socket::SockaddrStorage>(0).ok()?;
+        self.has_inetd().then_some(())?;
         stdin.as_fd().try_clone_to_owned().ok()
+    }
+
+    /// Whether descriptor 0 is a socket.
+    fn has_inetd(&self) -> bool {
+        nix::sys::socket::getsockname::<nix::sys::socket::SockaddrStorage>(0).is_ok()
     }
 
     /// Gives up what the program does not keep. After this nothing is opened by path.
@@ -183,10 +208,7 @@ impl Start {
     /// As [`Confinement::enter`].
     pub fn confine(mut self, confinement: Confinement) -> Result<(Confined, Ready), Fatal> {
         self.no_more_arguments()?;
-        let ready = Ready {
-            pipe: self.descriptor("ready").map(std::fs::File::from),
-            notify: self.notify.take(),
-        };
+        let ready = self.take_ready();
         // Descriptors that nobody asked for are closed here, not carried along.
         for (name, _) in self.given.drain(..) {
             log::debug("closed").kv("descriptor", &name).send();
@@ -197,7 +219,23 @@ impl Start {
                 .kv("separation", "reduced: one uid for all")
                 .send();
         }
+        let confinement = match std::env::var(PARENT).ok().and_then(|p| p.parse().ok()) {
+            Some(parent) => confinement.parent(parent),
+            None => confinement,
+        };
         Ok((confinement.enter()?, ready))
+    }
+
+    /// For mail-start, which is confined by what it does not do: the readiness alone.
+    pub fn supervise(mut self) -> Ready {
+        self.take_ready()
+    }
+
+    fn take_ready(&mut self) -> Ready {
+        Ready {
+            pipe: self.descriptor("ready").map(std::fs::File::from),
+            notify: self.notify.take(),
+        }
     }
 
     fn log_as(&mut self, config: &config::Config) -> Result<(), Fatal> {

@@ -26,6 +26,8 @@ pub const STOP_TIME: Duration = Duration::from_secs(10);
 const SIGNALS: Token = Token(0);
 /// Tokens from here on are two a child: its ready pipe, its log channel.
 const CHILDREN: usize = 2;
+/// Programs that inetd has started ask here.
+const CHANNELS: Token = Token(1);
 
 /// One running process.
 struct Child {
@@ -65,6 +67,9 @@ pub fn run(config: Config, sockets: Sockets, ready: Ready, _lock: File) -> Resul
     let poll = Poll::new()?;
     let mut signals = Signals::new()?;
     signals.register(poll.registry(), SIGNALS)?;
+    let channels = sockets.channels().as_fd().as_raw_fd();
+    poll.registry()
+        .register(&mut SourceFd(&channels), CHANNELS, Interest::READABLE)?;
     let mut house = House {
         config,
         sockets,
@@ -101,7 +106,8 @@ pub fn run(config: Config, sockets: Sockets, ready: Ready, _lock: File) -> Resul
                         house.notice(notice);
                     }
                 }
-                Token(n) => house.heard((n - CHILDREN) / 2, (n - CHILDREN) % 2 == 0),
+                CHANNELS => house.sockets.hand_out(),
+                Token(n) => house.heard((n - CHILDREN) / 2, (n - CHILDREN).is_multiple_of(2)),
             }
         }
         while let Some(due) = house.timers.expired(Instant::now()) {

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use config::Config;
-use daemon::packet::Packets;
+use daemon::packet::{PacketListener, Packets};
+use daemon::start::CHANNELS_SOCKET;
 use daemon::{Fatal, Start, log, net};
 
 /// Roles whose sockets systemd may give us.
@@ -75,6 +76,7 @@ pub struct Sockets {
     remote: (Packets, Packets),
     auth_smtp: (Packets, Packets),
     auth_pop3: (Packets, Packets),
+    channels: PacketListener,
 }
 
 impl Sockets {
@@ -126,6 +128,8 @@ impl Sockets {
                 .kv("address", address_of(fd))
                 .send();
         }
+        let path = config.paths.run.join(CHANNELS_SOCKET);
+        let channels = PacketListener::bind(&path).map_err(|e| Fatal::io(path.display(), e))?;
         let pair = || Packets::pair().map_err(|e| Fatal::io("socketpair", e));
         Ok(Sockets {
             listeners,
@@ -134,6 +138,7 @@ impl Sockets {
             remote: pair()?,
             auth_smtp: pair()?,
             auth_pop3: pair()?,
+            channels,
         })
     }
 
@@ -164,6 +169,28 @@ impl Sockets {
             Program::Pop3d => given.push(("auth-pop3", self.auth_pop3.0.as_fd())),
         }
         given
+    }
+
+    /// Where programs that inetd has started ask for their channels.
+    pub fn channels(&self) -> &PacketListener {
+        &self.channels
+    }
+
+    /// Gives a program that inetd has started what it asks for.
+    pub fn hand_out(&self) {
+        let find = |name: &str| match name {
+            "trigger" => Some(self.trigger.0.as_fd()),
+            "auth-smtp" => Some(self.auth_smtp.0.as_fd()),
+            "auth-pop3" => Some(self.auth_pop3.0.as_fd()),
+            _ => None,
+        };
+        loop {
+            match self.channels.serve(find) {
+                Ok(()) => {}
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
+                Err(e) => log::warning("channels").val("error", e).send(),
+            }
+        }
     }
 
     /// Whether a program has anything to do: one that serves roles needs a listener.
