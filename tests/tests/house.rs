@@ -64,7 +64,7 @@ fn a_letter_comes_in_by_smtp_and_out_by_pop3() {
         0,
         "nobody else has it"
     );
-    assert!(house.queued().is_empty(), "{:?}", house.queued());
+    house.until("an empty queue", || house.queued().is_empty());
 }
 
 #[test]
@@ -393,7 +393,9 @@ fn a_letter_goes_to_the_other_house() {
         mail[0]
     );
     assert_eq!(here.mail("bob").len(), 1);
-    assert!(here.queued().is_empty() && there.queued().is_empty());
+    there.until("empty queues", || {
+        here.queued().is_empty() && there.queued().is_empty()
+    });
 }
 
 #[test]
@@ -458,7 +460,7 @@ fn what_waits_is_listed_and_goes_later() {
     let sink = Sink::start_with(address, SinkOptions::default()).expect("the address is free");
     here.wait(0, &["queue-manager", " delivered ", &format!("id={id}")]);
     assert!(String::from_utf8_lossy(&sink.letters(1)[0].data).contains("patience"));
-    assert!(here.queued().is_empty());
+    here.until("an empty queue", || here.queued().is_empty());
 }
 
 #[test]
@@ -516,9 +518,7 @@ fn nothing_acknowledged_is_lost_in_a_crash_of_everything() {
                 }
             });
         }
-        while acknowledged.load(Ordering::SeqCst) < 40 {
-            std::thread::yield_now();
-        }
+        house.until("40 messages", || acknowledged.load(Ordering::SeqCst) >= 40);
         house.crash();
     });
     let acknowledged = acknowledged.into_inner();
@@ -535,9 +535,7 @@ fn nothing_acknowledged_is_lost_in_a_crash_of_everything() {
         &["queue-manager", " delivered ", &id],
     );
     // What waited was scheduled before the last one came; the queue is empty when all is delivered.
-    while !house.queued().is_empty() {
-        std::thread::yield_now();
-    }
+    house.until("an empty queue", || house.queued().is_empty());
     let mail = house.mail("bob");
     let mut subjects: Vec<&str> = mail
         .iter()
@@ -630,9 +628,7 @@ fn a_reload_drops_no_session() {
             &format!("child={old} "),
         ],
     );
-    while house.mail("bob").len() < 2 {
-        std::thread::yield_now();
-    }
+    house.until("both messages", || house.mail("bob").len() == 2);
 }
 
 #[test]
@@ -650,16 +646,13 @@ fn a_wrong_configuration_changes_nothing_at_reload() {
     assert_eq!(house.pid("smtpd"), old);
     let out = house.run("hikyaku", &["check"], b"");
     assert_eq!(out.status.code(), Some(100));
-    house.reconfigure("[smtp]\nmax_recipients = 1\n");
+    house.reconfigure("[smtp]\nmax_message_size = \"128K\"\n");
     let mark = house.mark();
     house.reload();
     house.wait(mark, &["mail-start", "replaced", "program=smtpd"]);
-    let script = format!(
-        "<~ 220\n-> EHLO x\n<~ 250-\n-> MAIL FROM:<a@b.example>\n<~ 250\n-> RCPT TO:<{}>\n<~ 250\n-> RCPT TO:<{}>\n<~ 452 4.5.3\n-> QUIT\n<~ 221\n",
-        at("alice"),
-        at("bob")
-    );
-    play(house.address("mx"), &script, None);
+    let script = "<~ 220\n-> EHLO x\n<~ 250-\n-> MAIL FROM:<a@b.example> SIZE=131072\n<~ 250\n-> RSET\n<~ 250\n\
+                  -> MAIL FROM:<a@b.example> SIZE=131073\n<~ 552 5.3.4\n-> QUIT\n<~ 221\n";
+    play(house.address("mx"), script, None);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -350,16 +350,8 @@ impl House {
     }
 
     /// The user's home directory.
-    ///
-    /// # Panics
-    /// When the user's entry can't be read.
     pub fn home(&self, user: &str) -> PathBuf {
-        let users = fs::read_to_string(self.directory.join("users")).expect("the users");
-        let line = users.lines().find(|l| l.split(':').next() == Some(user));
-        let home = line
-            .and_then(|l| l.split(':').nth(3))
-            .unwrap_or_else(|| panic!("no user {user}"));
-        PathBuf::from(home)
+        self.directory.join("homes").join(user)
     }
 
     /// The texts of the messages in a user's Maildir, new and seen.
@@ -416,6 +408,33 @@ impl House {
                 .wait_timeout(lines, left)
                 .unwrap_or_else(|e| e.into_inner())
                 .0;
+        }
+    }
+
+    /// Waits until something that follows from the house's work is so; looked at again after each log
+    /// line, and now and then without one.
+    ///
+    /// # Panics
+    /// When it is not so in time, with the log.
+    pub fn until(&self, what: &str, mut so: impl FnMut() -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        let mut lines = self.log.lock();
+        loop {
+            let seen = lines.0.len();
+            drop(lines);
+            if so() {
+                return;
+            }
+            assert!(Instant::now() < deadline, "not in time: {what}\n{}", self.log());
+            lines = self.log.lock();
+            if lines.0.len() == seen {
+                lines = self
+                    .log
+                    .changed
+                    .wait_timeout(lines, Duration::from_millis(20))
+                    .unwrap_or_else(|e| e.into_inner())
+                    .0;
+            }
         }
     }
 
@@ -578,7 +597,7 @@ impl Drop for House {
                     let _ = self.child.wait();
                     break;
                 }
-                std::thread::yield_now();
+                std::thread::sleep(Duration::from_millis(2));
             }
         }
         if std::thread::panicking() {

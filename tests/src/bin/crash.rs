@@ -31,9 +31,13 @@ const CALLS_MAX: usize = 500;
 
 fn main() -> ExitCode {
     let mut wrong = 0;
-    let mut house = House::start(Plan::new(HERE).user("bob", "banana"));
+    let mut house = House::start(
+        Plan::new(HERE)
+            .user("bob", "banana")
+            .config("[queue]\nretry = [\"1s\"]\n"),
+    );
     // The first message makes the Maildir: every later one goes the ordinary way.
-    assert!(send(&house, "warm"), "the first message");
+    send(&house, "warm").expect("the first message");
     emptied(&house);
     for program in ["smtpd", "queue-manager", "worker"] {
         let mut tried = 0;
@@ -84,8 +88,8 @@ fn round(house: &mut House, program: &str, n: usize, subject: &str) -> Round {
     let victim = if program == "worker" {
         // A worker stays for a while after a message: this one makes it, the next one finds it.
         let mark = house.mark();
-        assert!(send(house, &format!("before-{subject}")));
-        house.wait(mark, &["queue-manager", " removed "]);
+        let id = send(house, &format!("before-{subject}")).expect("the message before");
+        house.wait(mark, &["queue-manager", " removed ", &id]);
         worker(house.pid("local-deliver"))
     } else {
         house.pid(program)
@@ -96,10 +100,11 @@ fn round(house: &mut House, program: &str, n: usize, subject: &str) -> Round {
     is_armed.recv_timeout(PATIENCE).expect("the tracer");
     let mark = house.mark();
     let acknowledged = send(house, subject);
-    if acknowledged && program != "smtpd" {
+    if let (Some(id), true) = (&acknowledged, program != "smtpd") {
+        let removed = format!(" removed id={id}");
         // Either it was killed on the way, or the message arrives.
         let deadline = Instant::now() + PATIENCE;
-        while !tracer.is_finished() && !house.log_since(mark).contains(" removed ") {
+        while !tracer.is_finished() && !house.log_since(mark).contains(&removed) {
             assert!(Instant::now() < deadline, "{}", house.log_since(mark));
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -111,7 +116,7 @@ fn round(house: &mut House, program: &str, n: usize, subject: &str) -> Round {
     house.start_again();
     emptied(house);
     Round {
-        acknowledged,
+        acknowledged: acknowledged.is_some(),
         killed,
     }
 }
@@ -142,12 +147,8 @@ fn emptied(house: &House) {
     }
 }
 
-/// Hands one message in; whether its 250 came.
-fn send(house: &House, subject: &str) -> bool {
-    dialogue(house, subject).is_some()
-}
-
-fn dialogue(house: &House, subject: &str) -> Option<()> {
+/// Hands one message in; its queue id when its 250 came.
+fn send(house: &House, subject: &str) -> Option<String> {
     let mut socket = TcpStream::connect(house.address("mx")).ok()?;
     socket.set_read_timeout(Some(PATIENCE)).ok()?;
     let lines = [
@@ -158,6 +159,7 @@ fn dialogue(house: &House, subject: &str) -> Option<()> {
         ("DATA\r\n".into(), "354"),
         (format!("Subject: {subject}\r\n\r\ntext\r\n.\r\n"), "250"),
     ];
+    let mut last = String::new();
     for (line, code) in lines {
         socket.write_all(line.as_bytes()).ok()?;
         let mut reply = String::new();
@@ -174,8 +176,9 @@ fn dialogue(house: &House, subject: &str) -> Option<()> {
         if !reply.starts_with(code) {
             return None;
         }
+        last = reply;
     }
-    Some(())
+    last.trim().rsplit(' ').next().map(str::to_owned)
 }
 
 /// Follows every thread of a process; kills it when its `n`th system call returns. Says whether it came to that.
