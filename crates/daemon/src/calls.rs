@@ -84,10 +84,14 @@ pub const CONNECT: Calls = &[libc::SYS_socket, libc::SYS_connect, libc::SYS_bind
 /// Creating a file in a directory that is held, and making it durable. Neither unlink nor rename.
 pub const CREATE: Calls = &[
     libc::SYS_openat,
+    libc::SYS_statx,
     libc::SYS_fsync,
     libc::SYS_fdatasync,
     libc::SYS_flock,
 ];
+
+/// Asking how much room a held filesystem has.
+pub const FREE_SPACE: Calls = &[libc::SYS_fstatfs];
 
 /// Opening, reading and listing files below what is held.
 pub const READ_FILES: Calls = &[

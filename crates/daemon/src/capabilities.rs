@@ -18,6 +18,8 @@ impl Capability {
     pub const SETGID: Capability = Capability(6);
     /// Change to any user.
     pub const SETUID: Capability = Capability(7);
+    /// Change the network's configuration, the firewall's rules among it.
+    pub const NET_ADMIN: Capability = Capability(12);
 }
 
 /// The newest layout of capset(2): two blocks of 32 capabilities.

@@ -26,6 +26,7 @@
 //! * [`capabilities`]: what is left of root in a parent that starts programs as users
 //! * [`log`]: one line per event, `key=value`, escaped, to syslog or standard error
 //! * [`net`]: listeners and sockets as mio sources, peer credentials
+//! * [`netlink`]: sockets to the kernel's tables
 //! * [`tls`]: rustls on a non-blocking socket, certificates by SNI, opportunistic client
 //! * [`packet`]: SOCK_SEQPACKET sockets that carry descriptors
 //! * [`timers`], [`signals`], [`wake`]: what an event loop needs besides sockets
@@ -46,6 +47,7 @@ pub mod dir;
 pub mod file;
 pub mod log;
 pub mod net;
+pub mod netlink;
 pub mod packet;
 pub mod process;
 pub mod signals;

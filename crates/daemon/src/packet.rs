@@ -15,6 +15,8 @@ use nix::sys::socket::{
 };
 use nix::sys::time::TimeVal;
 
+use crate::net::Credentials;
+
 /// Longest packet that the house sends, in octets. The kernel's default send buffer holds it.
 pub const PACKET_MAX: usize = 64 * 1024;
 
@@ -143,6 +145,66 @@ impl Packets {
             length: message.bytes,
             descriptor,
         })
+    }
+
+    /// From now on the kernel notes with each packet which process sent it (SO_PASSCRED); read
+    /// them with [`Packets::recv_from`]. Belongs to the socket, so mail-start can ask for it
+    /// before the reader is there.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn ask_credentials(&self) -> io::Result<()> {
+        Ok(setsockopt(&self.0, sockopt::PassCred, &true)?)
+    }
+
+    /// Receives one packet without descriptors, and who sent it. Descriptors that come along are
+    /// closed. The sender is `None` where [`Packets::ask_credentials`] was not called before it sent.
+    ///
+    /// # Errors
+    /// As [`Packets::recv`].
+    pub fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, Option<Credentials>)> {
+        let mut control = nix::cmsg_space!([RawFd; DESCRIPTORS_MAX], libc::ucred);
+        let mut iov = [IoSliceMut::new(buffer)];
+        let message = loop {
+            match recvmsg::<()>(
+                self.0.as_raw_fd(),
+                &mut iov,
+                Some(&mut control),
+                MsgFlags::MSG_CMSG_CLOEXEC,
+            ) {
+                Ok(m) => break m,
+                Err(nix::errno::Errno::EINTR) => {}
+                Err(e) => return Err(e.into()),
+            }
+        };
+        let mut sender = None;
+        if let Ok(parts) = message.cmsgs() {
+            for part in parts {
+                match part {
+                    ControlMessageOwned::ScmRights(fds) => {
+                        for fd in fds {
+                            // SAFETY: the kernel has just made this descriptor for us; nobody else owns it.
+                            drop(unsafe { OwnedFd::from_raw_fd(fd) });
+                        }
+                    }
+                    ControlMessageOwned::ScmCredentials(who) => {
+                        sender = Some(Credentials {
+                            uid: who.uid(),
+                            gid: who.gid(),
+                            pid: who.pid(),
+                        });
+                    }
+                    _ => {}
+                }
+            }
+        }
+        if message.flags.intersects(MsgFlags::MSG_TRUNC) {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "packet too long",
+            ));
+        }
+        Ok((message.bytes, sender))
     }
 
     /// A second descriptor of the same end.
@@ -323,6 +385,29 @@ mod tests {
         let mut buffer = [0; 8];
         assert_eq!(ours.recv(&mut buffer).unwrap().length, 3);
         assert_eq!(missing.unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn the_kernel_says_who_sent_it() {
+        let (ours, theirs) = Packets::pair().unwrap();
+        ours.ask_credentials().unwrap();
+        let file = tempfile::tempfile().unwrap();
+        theirs.send(b"one", None).unwrap();
+        theirs.send(b"two", Some(file.as_fd())).unwrap();
+        let mut buffer = [0; 4];
+        for _ in 0..2 {
+            let (length, sender) = ours.recv_from(&mut buffer).unwrap();
+            let sender = sender.unwrap();
+            assert_eq!((length, sender.uid), (3, crate::process::own_uid()));
+            assert_eq!(u32::try_from(sender.pid), Ok(std::process::id()));
+        }
+        theirs.send(b"longer", None).unwrap();
+        assert_eq!(
+            ours.recv_from(&mut buffer).unwrap_err().kind(),
+            io::ErrorKind::InvalidData
+        );
+        drop(theirs);
+        assert_eq!(ours.recv_from(&mut buffer).unwrap().0, 0);
     }
 
     #[test]

@@ -81,5 +81,5 @@ fn walls(config: &config::Config) -> Confinement {
         .calls(calls::THREADS)
         .calls(calls::PAIR)
         .calls(calls::CREATE)
-        .calls(calls::READ_FILES)
+        .calls(calls::FREE_SPACE)
 }

@@ -1,5 +1,8 @@
 //! smtpd alone, from its sockets to the queue file.
 
+// A broken expectation is a panic, with its reason.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod fixture;
 
 use std::collections::HashSet;
@@ -47,7 +50,7 @@ fn text(octets: &[u8]) -> String {
 fn a_message_comes_in() {
     let smtpd = Smtpd::start("");
     let mut client = Client::tcp(smtpd.mx);
-    client.to_data();
+    client.until_data();
     client.write(b"From: a@b.example\r\n\r\nHello\r\n..dot\r\n.\r\n");
     let reply = client.reply();
     let word = smtpd.trigger();
@@ -287,7 +290,7 @@ fn all_in_one_segment() {
 fn big_and_long_lines_survive() {
     let smtpd = Smtpd::start("");
     let mut client = Client::tcp(smtpd.mx);
-    client.to_data();
+    client.until_data();
     let mut body = vec![b'x'; 3_000_000];
     for (i, octet) in body.iter_mut().enumerate() {
         *octet = b'a' + u8::try_from(i % 26).unwrap();
@@ -342,7 +345,7 @@ fn size_limit() {
 fn a_client_that_goes_away_leaves_nothing_acknowledged() {
     let smtpd = Smtpd::start("");
     let mut client = Client::tcp(smtpd.mx);
-    client.to_data();
+    client.until_data();
     client.write(&[b'x'; 100_000]);
     drop(client);
     let word = smtpd.trigger();
@@ -355,7 +358,7 @@ fn smuggling_is_refused() {
     let smtpd = Smtpd::start("");
     for end in ["\n.\n", "\n.\r\n", "\r\n.\n", "\r.\r", "\r\n.\r", "\r.\r\n"] {
         let mut client = Client::tcp(smtpd.mx);
-        client.to_data();
+        client.until_data();
         client.write(format!("a: b\r\n\r\nx{end}MAIL FROM:<evil@x>\r\nRCPT TO:<u@here.example>\r\nDATA\r\nevil\r\n.\r\n").as_bytes());
         let reply = client.reply();
         assert!(reply.starts_with("550 5.6.0"), "{end:?}: {reply}");
@@ -449,7 +452,7 @@ fn stop_finishes_the_message_under_way() {
     let mut idle = Client::tcp(smtpd.mx);
     assert!(idle.reply().starts_with("220"));
     let mut busy = Client::tcp(smtpd.mx);
-    busy.to_data();
+    busy.until_data();
     busy.write(b"half");
     smtpd.order(Order::Stop);
     idle.dialogue(&[("", "421 4.3.2"), ("", "")]);
@@ -478,6 +481,56 @@ fn reload_lets_sessions_go_on() {
 }
 
 #[test]
+fn the_end_of_queue_manager_is_the_end_of_the_house() {
+    let mut smtpd = Smtpd::start("");
+    let mut client = Client::tcp(smtpd.mx);
+    assert!(client.reply().starts_with("220"));
+    smtpd.close_trigger();
+    client.dialogue(&[("", "421 4.3.2"), ("", "")]);
+    assert_eq!(smtpd.wait(), 0);
+}
+
+#[test]
+fn authd_that_is_gone_is_no_wrong_password() {
+    let smtpd = Smtpd::start("");
+    smtpd.stop_authd();
+    let submissions = format!("smtps://{}/client.example", smtpd.submissions);
+    let out = curl(&[
+        &submissions,
+        "--mail-rcpt",
+        "z@there.example",
+        "--user",
+        "u:good",
+    ]);
+    assert!(!out.status.success());
+    assert!(smtpd.log().contains("454 4.7.0"), "{}", smtpd.log());
+}
+
+#[test]
+fn a_client_that_talks_and_does_not_read_costs_its_session_only() {
+    let smtpd = Smtpd::start("[smtp]\nmax_recipients = 50000\n");
+    let mut client = Client::tcp(smtpd.mx);
+    client.dialogue(&[("", "220"), ("EHLO c", "250"), ("MAIL FROM:<>", "250")]);
+    let block = "RCPT TO:<u@here.example>\r\n".repeat(1_000);
+    // Until the session is over: the limits of recipients say when.
+    let mut sent = 0;
+    while client.inner().write_all(block.as_bytes()).is_ok() {
+        sent += block.len();
+        assert!(sent < 512 << 20, "no end");
+    }
+    let mut other = Client::tcp(smtpd.mx);
+    other.dialogue(&[("", "220"), ("QUIT", "221")]);
+    let status = std::fs::read_to_string(format!("/proc/{}/status", smtpd.pid())).unwrap();
+    let peak = status
+        .lines()
+        .find_map(|l| l.strip_prefix("VmHWM:"))
+        .unwrap();
+    let peak: u64 = peak.trim().strip_suffix(" kB").unwrap().parse().unwrap();
+    assert!(peak < 64 * 1024, "{peak} KiB");
+    assert!(smtpd.log().lines().count() < 20, "{}", smtpd.log());
+}
+
+#[test]
 fn inetd_one_session() {
     let dir = fixture::directory("");
     let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
@@ -496,7 +549,7 @@ fn inetd_one_session() {
     let mut child = command.spawn().unwrap();
     drop(command);
     let mut client = Client::over(ours);
-    client.to_data();
+    client.until_data();
     client.write(b"x\r\n.\r\n");
     let reply = client.reply();
     assert!(dir.path().join("queue/incoming").join(id(&reply)).exists());
