@@ -65,8 +65,7 @@ impl SecretsFile {
 
     fn text(&self, context: &Context) -> Result<(PathBuf, String), Failure> {
         let path = self.path(context)?;
-        let text =
-            auth::file::read(&path).map_err(|error| Failure::io(path.display(), &error))?;
+        let text = auth::file::read(&path).map_err(|error| Failure::io(path.display(), &error))?;
         Ok((path, text))
     }
 }
@@ -84,7 +83,9 @@ impl Address {
         let (path, text) = self.secrets.text(context)?;
         let secrets = Secrets::parse(&text).map_err(|error| {
             let path = path.display();
-            Failure::permanent(format!("{path}: {error}; `hikyaku srs new-secret` makes one"))
+            Failure::permanent(format!(
+                "{path}: {error}; `hikyaku srs new-secret` makes one"
+            ))
         })?;
         let domain = match &self.domain {
             Some(domain) => domain.clone(),

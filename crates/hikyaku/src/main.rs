@@ -8,6 +8,7 @@ mod accounts;
 mod cmd_arc;
 mod cmd_check;
 mod cmd_dkim;
+mod cmd_message;
 mod cmd_queue;
 mod cmd_reload;
 mod cmd_srs;
@@ -48,6 +49,8 @@ enum Command {
     Queue(cmd_queue::Args),
     /// Let the running daemons be replaced by ones with the present configuration.
     Reload(cmd_reload::Args),
+    /// Look into a message.
+    Message(cmd_message::Args),
     /// Verify and make DKIM signatures, look after their keys.
     Dkim(cmd_dkim::Args),
     /// Verify and make ARC seals.
@@ -63,6 +66,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::User(args) => cmd_user::run(&args, &mut context),
         Command::Queue(args) => cmd_queue::run(&args, &mut context),
         Command::Reload(args) => cmd_reload::run(&args, &mut context),
+        Command::Message(args) => cmd_message::run(&args, &mut context),
         Command::Dkim(args) => cmd_dkim::run(&args, &mut context),
         Command::Arc(args) => cmd_arc::run(&args, &mut context),
         Command::Srs(args) => cmd_srs::run(&args, &mut context),

@@ -77,30 +77,63 @@ fn a_key_is_prepared_published_switched_and_signs() {
     let host = Host::new();
     let mut zone = Zone::new();
     let (code, _, err) = host.run("dkim sign --domain a.example", MESSAGE);
-    assert!(code == 100 && err.contains("dkim key new a.example"), "{err}");
+    assert!(
+        code == 100 && err.contains("dkim key new a.example"),
+        "{err}"
+    );
 
     let printed = host.good("dkim key new A.example --selector one", "");
-    assert!(printed.starts_with("prepared: ed25519-sha256 "), "{printed}");
+    assert!(
+        printed.starts_with("prepared: ed25519-sha256 "),
+        "{printed}"
+    );
     let out = host.asks("dkim key check a.example --switch", "");
-    assert!(out.starts_with("none: a.example: keys 1, signing 0\n  missing one "), "{out}");
-    assert!(out.contains("publish: one._domainkey.a.example. IN TXT"), "{out}");
+    assert!(
+        out.starts_with("none: a.example: keys 1, signing 0\n  missing one "),
+        "{out}"
+    );
+    assert!(
+        out.contains("publish: one._domainkey.a.example. IN TXT"),
+        "{out}"
+    );
 
     host.publish(&mut zone, &printed);
     let out = host.asks("dkim key check a.example", "");
-    assert!(out.contains("  published one ed25519-sha256 next\n"), "{out}");
+    assert!(
+        out.contains("  published one ed25519-sha256 next\n"),
+        "{out}"
+    );
     let out = host.asks("dkim key check a.example --switch", "");
-    assert!(out.starts_with("ok: a.example: keys 1, signing 1\n"), "{out}");
+    assert!(
+        out.starts_with("ok: a.example: keys 1, signing 1\n"),
+        "{out}"
+    );
     assert!(out.contains("next -> current"), "{out}");
 
     let signed = host.good("dkim sign --domain a.example", MESSAGE);
-    assert!(signed.starts_with("DKIM-Signature: v=1; a=ed25519-sha256;"), "{signed}");
-    assert!(signed.ends_with(MESSAGE) && !signed.contains('\r'), "{signed}");
+    assert!(
+        signed.starts_with("DKIM-Signature: v=1; a=ed25519-sha256;"),
+        "{signed}"
+    );
+    assert!(
+        signed.ends_with(MESSAGE) && !signed.contains('\r'),
+        "{signed}"
+    );
     let out = host.asks("dkim verify --authserv-id mx.b.example", &signed);
-    assert!(out.starts_with("pass: signatures 1, good 1\n  pass d=a.example s=one "), "{out}");
-    assert!(out.contains("Authentication-Results: mx.b.example; dkim=pass"), "{out}");
+    assert!(
+        out.starts_with("pass: signatures 1, good 1\n  pass d=a.example s=one "),
+        "{out}"
+    );
+    assert!(
+        out.contains("Authentication-Results: mx.b.example; dkim=pass"),
+        "{out}"
+    );
 
     // The next key, an RSA one of the admin's making, with a selector of its own.
-    let rsa = concat!(env!("CARGO_MANIFEST_DIR"), "/../sender-auth/tests/keys/rsa-2048.pem");
+    let rsa = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../sender-auth/tests/keys/rsa-2048.pem"
+    );
     let printed = host.good(&format!("dkim key new a.example --import {rsa}"), "");
     assert!(printed.starts_with("prepared: rsa-sha256 "), "{printed}");
     host.publish(&mut zone, &printed);
@@ -114,11 +147,18 @@ fn a_key_is_prepared_published_switched_and_signs() {
     let printed = host.good("dkim key new a.example --selector two", "");
     host.publish(&mut zone, &printed);
     let out = host.asks("dkim key check a.example --switch", "");
-    assert!(out.starts_with("ok: a.example: keys 3, signing 2\n"), "{out}");
+    assert!(
+        out.starts_with("ok: a.example: keys 3, signing 2\n"),
+        "{out}"
+    );
     let ring = fs::read_to_string(host.path("etc/dkim/a.example/ring")).unwrap();
     assert!(ring.contains("one ed25519-sha256 old "), "{ring}");
     assert!(host.path("etc/dkim/a.example/one.pem").is_file());
-    assert!(host.run("dkim key new a.example --selector one", "").2.contains("used before"));
+    assert!(
+        host.run("dkim key new a.example --selector one", "")
+            .2
+            .contains("used before")
+    );
 }
 
 #[test]
@@ -132,14 +172,26 @@ fn what_is_wrong_with_a_message_is_said() {
     host.asks("dkim key check a.example --switch", "");
     let signed = host.good("dkim sign --domain a.example", MESSAGE);
     let out = host.asks("dkim verify", &signed.replace("Hello", "Hallo"));
-    assert!(out.starts_with("fail: ") && out.contains(": body hash did not verify"), "{out}");
+    assert!(
+        out.starts_with("fail: ") && out.contains(": body hash did not verify"),
+        "{out}"
+    );
     host.dns.set(Zone::new());
     let out = host.asks("dkim verify", &signed);
-    assert!(out.starts_with("permerror: ") && out.contains(": no key for signature"), "{out}");
+    assert!(
+        out.starts_with("permerror: ") && out.contains(": no key for signature"),
+        "{out}"
+    );
     // Nobody answers there.
-    let nobody = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = std::net::UdpSocket::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
     let (code, out, _) = host.run(&format!("dkim verify --dns {nobody}"), &signed);
-    assert!(code == 111 && out.starts_with("temperror: "), "{code} {out}");
+    assert!(
+        code == 111 && out.starts_with("temperror: "),
+        "{code} {out}"
+    );
     let (code, _, err) = host.run("dkim verify --dns somewhere", &signed);
     assert!(code == 100 && err.contains("--dns"), "{err}");
     let (code, _, err) = host.run("dkim sign --domain a.example", "To: x\n\n");
@@ -158,26 +210,47 @@ fn a_list_seals_what_it_changed() {
     assert_eq!(host.asks("arc verify", MESSAGE), "none: sets 0\n");
     let signed = host.good("dkim sign --domain a.example", MESSAGE);
     let one = host.asks("arc seal --domain b.example --results spf=pass", &signed);
-    assert!(one.starts_with("ARC-Seal: i=1; a=ed25519-sha256; cv=none;"), "{one}");
-    assert!(one.contains("dkim=pass") && one.contains("spf=pass"), "{one}");
+    assert!(
+        one.starts_with("ARC-Seal: i=1; a=ed25519-sha256; cv=none;"),
+        "{one}"
+    );
+    assert!(
+        one.contains("dkim=pass") && one.contains("spf=pass"),
+        "{one}"
+    );
     let out = host.asks("arc verify", &one);
-    assert_eq!(out, "pass: sets 1\n  1 b.example\n  not changed since set 1\n");
+    assert_eq!(
+        out,
+        "pass: sets 1\n  1 b.example\n  not changed since set 1\n"
+    );
 
     let changed = one.replace("Hello", "[list] Hello");
     let out = host.asks("arc verify", &changed);
-    assert!(out.starts_with("fail: sets 1: message signature 1: body hash"), "{out}");
+    assert!(
+        out.starts_with("fail: sets 1: message signature 1: body hash"),
+        "{out}"
+    );
     fs::write(host.path("received"), &one).unwrap();
     let received = host.path("received");
     let two = host.asks(
-        &format!("arc seal --domain c.example --received {}", received.display()),
+        &format!(
+            "arc seal --domain c.example --received {}",
+            received.display()
+        ),
         &changed,
     );
     let out = host.asks("arc verify", &two);
-    assert!(out.starts_with("pass: sets 2\n  1 b.example\n  2 c.example\n"), "{out}");
+    assert!(
+        out.starts_with("pass: sets 2\n  1 b.example\n  2 c.example\n"),
+        "{out}"
+    );
     assert!(out.contains("not changed since set 2"), "{out}");
     // Without the message as it came in, the chain is broken, and the seal says so.
     let broken = host.asks("arc seal --domain c.example --fields", &changed);
-    assert!(broken.starts_with("ARC-Seal: i=2; a=ed25519-sha256; cv=fail;"), "{broken}");
+    assert!(
+        broken.starts_with("ARC-Seal: i=2; a=ed25519-sha256; cv=fail;"),
+        "{broken}"
+    );
 }
 
 #[test]

@@ -184,6 +184,8 @@ mod tests {
             let made = NOW + start * SECONDS_PER_DAY;
             let tagged = batv.tag("joe", "us.example", made);
             let at = |day: i64| batv.check(&tagged, "us.example", made + day * SECONDS_PER_DAY);
+            // A tag from tomorrow is nobody's.
+            assert_eq!(at(-1), Err(BatvError::Expired));
             assert!(at(0).is_ok());
             assert!(at(LIFETIME_DAYS - 1).is_ok());
             assert!(at(LIFETIME_DAYS).is_ok());

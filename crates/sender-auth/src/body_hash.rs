@@ -49,7 +49,8 @@ pub struct BodyHash {
 }
 
 impl BodyHashes {
-    /// Registers a hash over the canonical body, or its first `limit` octets.
+    /// Registers a hash over the canonical body, or its first `limit` octets. Too late once the
+    /// first block was fed: such a limit is never reached.
     pub fn want(&mut self, canon: Canon, limit: Option<u64>) -> Ticket {
         let (slot, stream) = match canon {
             Canon::Simple => (&mut self.simple, Which::Simple),
@@ -189,6 +190,9 @@ impl Sink for Hash {
 
 impl Hash {
     fn mark(&mut self, at: u64) {
+        if self.length > 0 || !self.small.is_empty() {
+            return;
+        }
         if let Err(place) = self.marks.binary_search_by_key(&at, |mark| mark.at) {
             self.marks.insert(place, Mark { at, hash: None });
         }

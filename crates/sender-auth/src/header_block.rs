@@ -59,6 +59,7 @@ pub struct HeaderBlock {
     spans: Vec<Span>,
     /// Numbers of the fields, sorted by lower-case name and then from the bottom up.
     by_name: Vec<u32>,
+    bare_line_end: bool,
 }
 
 impl HeaderBlock {
@@ -83,6 +84,7 @@ impl HeaderBlock {
             start = next;
         }
         let mut block = Self {
+            bare_line_end: has_bare_line_end(&bytes),
             bytes,
             spans,
             by_name: Vec::new(),
@@ -167,6 +169,17 @@ impl HeaderBlock {
         out
     }
 
+    /// Whether there is a CR or LF outside a pair. Some readers see the end of a field there,
+    /// so that they see other fields than were signed; nothing is said about such a header.
+    pub fn has_bare_line_end(&self) -> bool {
+        self.bare_line_end
+    }
+
+    /// Whether the first line begins with white space: a field put on top would swallow it.
+    pub fn begins_with_space(&self) -> bool {
+        matches!(self.bytes.first(), Some(b' ' | b'\t'))
+    }
+
     /// The octets as given.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
@@ -178,6 +191,12 @@ fn compare_names(a: &[u8], b: &[u8]) -> Ordering {
     a.iter()
         .map(u8::to_ascii_lowercase)
         .cmp(b.iter().map(u8::to_ascii_lowercase))
+}
+
+fn has_bare_line_end(bytes: &[u8]) -> bool {
+    let pairs = memmem::find_iter(bytes, b"\r\n").count();
+    let count = |b: u8| memchr::memchr_iter(b, bytes).count();
+    count(b'\n') != pairs || count(b'\r') != pairs
 }
 
 /// End of the field that begins at `start` (without CR LF) and start of the next one.
@@ -309,6 +328,21 @@ mod tests {
         assert_eq!(block.field(2).unwrap().raw, b"no colon\r\n c");
         assert_eq!(block.field(3).unwrap().value, b"");
         assert_eq!(block.field(4).unwrap().value, b" a\nF: b");
+    }
+
+    #[test]
+    fn bare_line_ends() {
+        for (header, bare) in [
+            (&b""[..], false),
+            (b"A: b\r\nC: d\r\n\r\n", false),
+            (b"A: b\nC: d\r\n", true),
+            (b"A: b\rC: d\r\n", true),
+            (b"A: b\r\n\nC: d\r\n", true),
+            (b"A: b\r\r\n", true),
+        ] {
+            let block = HeaderBlock::parse(header.to_vec()).unwrap();
+            assert_eq!(block.has_bare_line_end(), bare, "{header:?}");
+        }
     }
 
     #[test]

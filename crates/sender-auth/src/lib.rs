@@ -12,6 +12,7 @@ pub mod body_hash;
 pub mod canon;
 pub mod crypto;
 pub mod dkim;
+pub mod exercise;
 mod folded;
 pub mod header_block;
 pub mod lookup;

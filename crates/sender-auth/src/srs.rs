@@ -140,7 +140,8 @@ impl Srs {
                 domain: domain.to_owned(),
             });
         }
-        let local = if let Some(rest) = after_tag(local, "SRS0") {
+        let first = after_tag(local, "SRS0").filter(|rest| split_first(rest).is_some());
+        let local = if let Some(rest) = first {
             self.second(domain, rest)
         } else if let Some((_, first, rest)) = after_tag(local, "SRS1").and_then(split_second) {
             self.second(first, rest)

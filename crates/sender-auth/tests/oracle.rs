@@ -1,9 +1,13 @@
 //! The same messages given to dkimpy (DKIM, ARC) and authres (Authentication-Results): what
 //! they sign we verify, what we sign they verify, and of changed messages both say the same.
 //!
+//! SRS is compared with Mail::SRS (Debian: libmail-srs-perl), DKIM also with OpenDKIM's library
+//! (Debian: libopendkim-dev, and cc).
+//!
 //! Needs a Python with `pip install dkimpy pynacl authres`; `HIKYAKU_ORACLE_PYTHON` names it,
 //! otherwise `python3`. Without it the test says so and passes, unless
 //! `HIKYAKU_ORACLE_REQUIRED` is set.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod common;
 
@@ -370,4 +374,152 @@ fn results_read_back() {
         }
     }
     assert_eq!(found["results"].as_array().unwrap().len(), 3);
+}
+
+/// Asks Mail::SRS, the scheme's first implementation; `None` without it.
+fn mail_srs(how: &str, arguments: &[&str]) -> Option<String> {
+    let script = format!(
+        "my $srs = Mail::SRS->new(Secret => [qw(0123456789abcdef)], MaxAge => 21); \
+         print $srs->{how}(@ARGV);"
+    );
+    let output = Command::new("perl")
+        .args(["-MMail::SRS", "-e", &script])
+        .args(arguments)
+        .stderr(Stdio::null())
+        .output()
+        .ok()?;
+    let text = String::from_utf8(output.stdout).unwrap();
+    output.status.success().then_some(text)
+}
+
+#[test]
+fn srs_there_and_back_with_mail_srs() {
+    use sender_auth::secrets::Secrets;
+    use sender_auth::srs::Srs;
+    if mail_srs("forward", &["a@b.example", "x@c.example"]).is_none() {
+        assert!(
+            std::env::var_os("HIKYAKU_ORACLE_REQUIRED").is_none(),
+            "perl has no Mail::SRS"
+        );
+        eprintln!("skipped: perl has no Mail::SRS");
+        return;
+    }
+    let secrets = Secrets::new(vec![b"0123456789abcdef".to_vec()]).unwrap();
+    let srs = Srs::new("us.example", secrets).unwrap();
+    // Mail::SRS looks at the clock.
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap()
+        .as_secs() as i64;
+    for sender in ["joe@Sender.example", "a=b+c-d@x.example", "a/b!c@y.example"] {
+        let (local, domain) = sender.rsplit_once('@').unwrap();
+        let ours = srs.forward(local, domain, now).unwrap();
+        let back = mail_srs("reverse", &[&ours.to_string()]).unwrap();
+        assert_eq!(back, sender);
+        let theirs = mail_srs("forward", &[sender, "x@us.example"]).unwrap();
+        let (local, _) = theirs.rsplit_once('@').unwrap();
+        assert_eq!(srs.reverse(local, now).unwrap().to_string(), sender);
+        // The second hop.
+        let (local, domain) = ("SRS0=abcd=TT=them.example=joe", "first.example");
+        let ours = srs.forward(local, domain, now).unwrap();
+        let address = format!("{local}@{domain}");
+        let theirs = mail_srs("forward", &[&address, "x@us.example"]).unwrap();
+        assert_eq!(ours.to_string(), theirs);
+        assert_eq!(mail_srs("reverse", &[&theirs]).unwrap(), address);
+        let (local, _) = theirs.rsplit_once('@').unwrap();
+        assert_eq!(srs.reverse(local, now).unwrap().to_string(), address);
+    }
+}
+
+/// libopendkim behind a small program that is compiled here; `None` without it.
+struct OpenDkim {
+    folder: std::path::PathBuf,
+}
+
+impl OpenDkim {
+    fn build() -> Option<Self> {
+        let folder = std::env::temp_dir().join(format!("opendkim-oracle-{}", std::process::id()));
+        std::fs::create_dir(&folder).unwrap();
+        let oracle = Self { folder };
+        let built = Command::new("cc")
+            .args(["-w", "-o"])
+            .arg(oracle.folder.join("program"))
+            .arg(concat!(
+                env!("CARGO_MANIFEST_DIR"),
+                "/tests/oracle/opendkim_speed.c"
+            ))
+            .arg("-lopendkim")
+            .stderr(Stdio::null())
+            .status();
+        if built.is_ok_and(|status| status.success()) {
+            return Some(oracle);
+        }
+        assert!(
+            std::env::var_os("HIKYAKU_ORACLE_REQUIRED").is_none(),
+            "no cc or no libopendkim-dev"
+        );
+        eprintln!("skipped: no cc or no libopendkim-dev");
+        None
+    }
+
+    fn run(&self, how: &str, messages: &[Vec<u8>], other: &str) -> Vec<u8> {
+        let mut octets = Vec::new();
+        for message in messages {
+            octets.extend_from_slice(&(message.len() as u64).to_le_bytes());
+            octets.extend_from_slice(message);
+        }
+        std::fs::write(self.folder.join("mails"), octets).unwrap();
+        std::fs::write(self.folder.join("other"), other).unwrap();
+        let output = Command::new(self.folder.join("program"))
+            .arg(how)
+            .args([self.folder.join("mails"), self.folder.join("other")])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{how}: {output:?}");
+        output.stdout
+    }
+}
+
+impl Drop for OpenDkim {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+#[test]
+fn opendkim_both_ways() {
+    let Some(oracle) = OpenDkim::build() else {
+        return;
+    };
+    let mut dice = Dice(0x7777_1234_0bad_f00d);
+    let key = rsa();
+    let messages: Vec<Vec<u8>> = (0..60).map(|_| message(&mut dice)).collect();
+    let signed: Vec<Vec<u8>> = messages
+        .iter()
+        .map(|message| {
+            let options = SigningOptions {
+                header_canon: CANONS[dice.roll(2)],
+                body_canon: CANONS[dice.roll(2)],
+                ..SigningOptions::default()
+            };
+            sign_with(message, &[(&key, "a.example", "rsa")], &options)
+        })
+        .collect();
+    let record = KeyRecord::new(key.public()).to_text();
+    let counts = String::from_utf8(oracle.run("verify", &signed, &record)).unwrap();
+    assert!(counts.ends_with(" 60 0\n"), "{counts}");
+
+    let pem = include_str!("keys/rsa-2048.pem");
+    let fields = oracle.run("fields", &messages, pem);
+    let zone = Zone::default().with_key("s", "a.example", &key);
+    let mut count = 0;
+    for (field, message) in fields.split(|b| *b == 0).zip(&messages) {
+        let text = String::from_utf8_lossy(field).replace("\r\n", "\n");
+        let signed = [crlf(&text).as_bytes(), b"\r\n", message].concat();
+        let found = verify(&signed, &zone);
+        let shown = String::from_utf8_lossy(&signed);
+        assert_eq!(found.result().as_str(), "pass", "{found:?} {shown}");
+        count += 1;
+    }
+    assert_eq!(count, 60);
 }

@@ -25,6 +25,10 @@ use std::fmt;
 pub enum SealError {
     /// See [`HeaderTooLarge`].
     HeaderTooLarge,
+    /// The header has a CR or LF outside a pair: no validator should accept the set.
+    BareLineEnd,
+    /// The first line begins with white space, so that it would become a part of the new field.
+    BeginsWithSpace,
     /// No From field.
     NoFrom,
     /// The chain has [`SETS_MAX`] sets already.
@@ -41,6 +45,8 @@ impl fmt::Display for SealError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::HeaderTooLarge => "the header is too large",
+            Self::BareLineEnd => "the header has a bare CR or LF",
+            Self::BeginsWithSpace => "the first line begins with white space",
             Self::NoFrom => "the message has no From field",
             Self::Full => "the chain has 50 sets already",
             Self::Over => "the chain ended with cv=fail",
@@ -161,6 +167,12 @@ impl SealPreparation {
         let header = message
             .header
             .map_err(|HeaderTooLarge| SealError::HeaderTooLarge)?;
+        if header.begins_with_space() {
+            return Err(SealError::BeginsWithSpace);
+        }
+        if header.has_bare_line_end() {
+            return Err(SealError::BareLineEnd);
+        }
         if header.named(b"from").is_empty() {
             return Err(SealError::NoFrom);
         }

@@ -20,6 +20,8 @@ const CLOCK_SKEW: u64 = 300;
 pub enum ChainProblem {
     /// The header is too large to be looked at.
     HeaderTooLarge,
+    /// The header has a CR or LF outside a pair, at which some readers see another field begin.
+    BareLineEnd,
     /// More than 50 sets.
     TooManySets,
     /// A field has no number from 1 to 50.
@@ -44,6 +46,7 @@ impl fmt::Display for ChainProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::HeaderTooLarge => f.write_str("header is too large"),
+            Self::BareLineEnd => f.write_str("header has a bare CR or LF"),
             Self::TooManySets => f.write_str("more than 50 sets"),
             Self::BadInstance => f.write_str("a field has no valid instance number"),
             Self::Incomplete => f.write_str("a set is incomplete or missing"),
@@ -132,6 +135,9 @@ impl Validation {
         let Some(last) = sets.last() else {
             return Ok(());
         };
+        if header.has_bare_line_end() {
+            return Err(ChainProblem::BareLineEnd);
+        }
         let count = number(sets.len());
         if last.seal.validation == ChainValidation::Fail {
             return Err(ChainProblem::SealedAsFailed(count));

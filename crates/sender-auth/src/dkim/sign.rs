@@ -238,7 +238,7 @@ impl<'k> SigningIdentity<'k> {
         })
     }
 
-    /// Adds `i=`, the user or agent on whose behalf the domain signs.
+    /// Adds `i=`, the user or program on whose behalf the domain signs.
     ///
     /// # Errors
     /// [`IdentityError::Identity`].
@@ -272,6 +272,10 @@ impl<'k> SigningIdentity<'k> {
 pub enum SignError {
     /// See [`HeaderTooLarge`].
     HeaderTooLarge,
+    /// The header has a CR or LF outside a pair: no verifier should accept the signature.
+    BareLineEnd,
+    /// The first line begins with white space, so that it would become a part of the new field.
+    BeginsWithSpace,
     /// No From field: there is no author to vouch for.
     NoFrom,
     /// Several From fields: nobody could tell for whom the signature speaks.
@@ -284,6 +288,8 @@ impl fmt::Display for SignError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::HeaderTooLarge => "the header is too large",
+            Self::BareLineEnd => "the header has a bare CR or LF",
+            Self::BeginsWithSpace => "the first line begins with white space",
             Self::NoFrom => "the message has no From field",
             Self::SeveralFrom => "the message has several From fields",
             Self::NoRandomness => "the system gave no random octets",
@@ -340,6 +346,12 @@ impl Mechanism for Signing<'_> {
         let header = message
             .header
             .map_err(|HeaderTooLarge| SignError::HeaderTooLarge)?;
+        if header.begins_with_space() {
+            return Err(SignError::BeginsWithSpace);
+        }
+        if header.has_bare_line_end() {
+            return Err(SignError::BareLineEnd);
+        }
         match header.named(b"from").len() {
             0 => return Err(SignError::NoFrom),
             1 => {}

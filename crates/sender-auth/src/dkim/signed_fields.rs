@@ -67,3 +67,39 @@ pub(crate) fn own_field(
         );
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn picked(fields: &str, names: &[&str], own: Option<usize>) -> String {
+        let header = HeaderBlock::parse(fields.as_bytes().to_vec()).unwrap();
+        let mut out = Vec::new();
+        named(&header, names.iter().copied(), Canon::Simple, own, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn from_the_bottom_up() {
+        let fields = "A: 1\r\nB: 2\r\na: 3\r\n";
+        assert_eq!(picked(fields, &["a"], None), "a: 3\r\n");
+        let all = picked(fields, &["a", "c", "A", "b", "a"], None);
+        assert_eq!(all, "a: 3\r\nA: 1\r\nB: 2\r\n");
+    }
+
+    #[test]
+    fn a_signature_never_signs_itself_by_name() {
+        let fields = "S: own\r\nS: other\r\n";
+        assert_eq!(picked(fields, &["s"], Some(0)), "S: other\r\n");
+        assert_eq!(picked(fields, &["s", "s"], Some(0)), "S: other\r\n");
+        assert_eq!(picked(fields, &["s", "s"], Some(1)), "S: own\r\n");
+    }
+
+    #[test]
+    fn all_fields_of_a_name() {
+        let header = HeaderBlock::parse(b"A: 1\r\na: 2\r\n".to_vec()).unwrap();
+        assert!(!covers_all(&header, ["a", "b"].into_iter(), "a"));
+        assert!(covers_all(&header, ["a", "A"].into_iter(), "a"));
+        assert!(covers_all(&header, ["a"].into_iter(), "b"));
+    }
+}

@@ -95,6 +95,8 @@ pub enum Problem {
     /// A From field stands outside the signature, so that a reader may see another author
     /// than the one who was signed (RFC 6376, 8.15).
     UnsignedFrom,
+    /// The header has a CR or LF outside a pair, at which some readers see another field begin.
+    BareLineEnd,
     /// The DNS doesn't answer.
     KeyUnavailable,
     /// There is no key.
@@ -130,9 +132,11 @@ impl Problem {
             Self::NoKey | Self::Key(_) | Self::KeyType | Self::IdentityBelow => {
                 DkimResult::PermError
             }
-            Self::UnsignedFrom | Self::WeakKey(_) | Self::PartialBody(_) | Self::NotYetValid => {
-                DkimResult::Policy
-            }
+            Self::UnsignedFrom
+            | Self::BareLineEnd
+            | Self::WeakKey(_)
+            | Self::PartialBody(_)
+            | Self::NotYetValid => DkimResult::Policy,
             Self::Expired | Self::BodyTooShort | Self::BodyHash | Self::Mismatch => {
                 DkimResult::Fail
             }
@@ -147,6 +151,7 @@ impl fmt::Display for Problem {
             Self::Expired => f.write_str("signature has expired"),
             Self::NotYetValid => f.write_str("signature was made in the future"),
             Self::UnsignedFrom => f.write_str("a From field is not signed"),
+            Self::BareLineEnd => f.write_str("header has a bare CR or LF"),
             Self::KeyUnavailable => f.write_str("no answer to the key query"),
             Self::NoKey => f.write_str("no key for signature"),
             Self::Key(problem) => problem.fmt(f),
@@ -359,6 +364,9 @@ impl Verification {
     ) -> Result<(), Problem> {
         let signature = &ready.signature;
         check_dates(signature, message.now, self.limits.clock_skew)?;
+        if header.has_bare_line_end() {
+            return Err(Problem::BareLineEnd);
+        }
         if !signed_fields::covers_all(header, signature.names(), "from") {
             return Err(Problem::UnsignedFrom);
         }

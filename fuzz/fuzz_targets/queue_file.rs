@@ -1,0 +1,5 @@
+// deps: queue
+#![no_main]
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| queue::rehearse::file(data));
