@@ -36,6 +36,8 @@ pub struct Disk {
     hostname: String,
     files: HashMap<QueueId, File>,
     pool: Option<Pool<Job, Event>>,
+    /// Jobs given to the threads and not taken back.
+    busy: usize,
 }
 
 /// Something that waits for the disk.
@@ -108,6 +110,7 @@ impl Disk {
             hostname,
             files: HashMap::new(),
             pool: None,
+            busy: 0,
         })
     }
 
@@ -122,7 +125,14 @@ impl Disk {
 
     /// A result of the threads.
     pub fn take(&mut self) -> Option<Event> {
-        self.pool.as_mut()?.take()
+        let event = self.pool.as_mut()?.take()?;
+        self.busy = self.busy.saturating_sub(1);
+        Some(event)
+    }
+
+    /// Whether the threads have something to do still.
+    pub fn is_busy(&self) -> bool {
+        self.busy > 0
     }
 
     /// Everything that lies in the queue, for the scheduler.
@@ -340,7 +350,10 @@ impl Disk {
 
     fn give(&mut self, job: Job, otherwise: Event) -> Option<Event> {
         match self.pool.as_mut().map(|pool| pool.give(job)) {
-            Some(Ok(())) => None,
+            Some(Ok(())) => {
+                self.busy += 1;
+                None
+            }
             Some(Err(error)) => {
                 log::error("threads").val("error", error).send();
                 Some(otherwise)

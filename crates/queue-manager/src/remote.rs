@@ -46,12 +46,13 @@ impl Remote {
     /// # Errors
     /// The system's.
     pub fn new(mut socket: Packets, registry: &Registry, token: Token) -> io::Result<Self> {
+        crate::workers::drop_answers(&socket);
         registry.register(&mut socket, token, Interest::READABLE | Interest::WRITABLE)?;
         Ok(Self {
             socket,
             unsent: VecDeque::new(),
             sent: HashSet::new(),
-            hello: false,
+            hello: true,
         })
     }
 

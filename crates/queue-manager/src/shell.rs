@@ -34,11 +34,16 @@ const TRIGGERS_AT_ONCE: usize = 256;
 /// died between its commit and the announcement.
 const RESCAN: Duration = Duration::from_secs(300);
 
+/// How soon it is looked through when announcements were lost. Under such load more are lost in
+/// the meantime, and one look finds them all.
+const RESCAN_SOON: Duration = Duration::from_millis(50);
+
 /// How long deliveries under way may take to end when we are asked to stop.
 const STOP_MAX: Duration = Duration::from_secs(5);
 
-/// Local deliveries at once to one user.
-const LOCAL_PER_USER: usize = 2;
+/// Local deliveries at once to one user. A Maildir needs no lock, so each of them is another
+/// sync under way in the same moment, which the filesystem's journal does together.
+const LOCAL_PER_USER: usize = 8;
 
 /// What queue-manager is given.
 pub struct Sockets {
@@ -63,6 +68,7 @@ pub fn serve(
     ready: Ready,
 ) -> Result<(), Fatal> {
     let mut shell = Shell::new(config, tables, sockets, signals, disk)?;
+    shell.greet();
     shell.scan_all()?;
     ready.tell();
     log::info("serving").val("messages", shell.depth()).send();
@@ -132,6 +138,12 @@ impl Shell {
         })
     }
 
+    /// Says hello to both deliverers before anything is asked of them.
+    fn greet(&mut self) {
+        self.workers.flush();
+        self.remote.flush(&mut self.disk, &mut self.events);
+    }
+
     fn depth(&self) -> usize {
         let (active, fresh, waiting) = self.sched.depth();
         active + fresh + waiting
@@ -160,11 +172,13 @@ impl Shell {
                 repeat: true,
             });
         }
-        self.scan_incoming()
+        self.scan_incoming(true)
             .map_err(|error| Fatal::io("incoming", error))
     }
 
-    fn scan_incoming(&mut self) -> std::io::Result<()> {
+    /// `repeat`: what is found may have been worked on before. That is so at start only: later,
+    /// a message that we do not know has never been handed out.
+    fn scan_incoming(&mut self, repeat: bool) -> std::io::Result<()> {
         let mut new = Vec::new();
         let sched = &self.sched;
         self.disk.scan(Place::Incoming, &mut |id| {
@@ -179,7 +193,7 @@ impl Shell {
                     id,
                     place: Place::Incoming,
                     due: 0,
-                    repeat: true,
+                    repeat,
                 });
             }
         }
@@ -259,7 +273,7 @@ impl Shell {
             self.settle();
             if self
                 .stop_by
-                .is_some_and(|by| by <= Instant::now() || self.sched.running() == 0)
+                .is_some_and(|by| by <= Instant::now() || self.is_quiet())
             {
                 log::info("stopped")
                     .val("running", self.sched.running())
@@ -270,6 +284,11 @@ impl Shell {
                 self.rescan();
             }
         }
+    }
+
+    /// Whether nothing is under way, neither deliveries nor writes.
+    fn is_quiet(&self) -> bool {
+        self.sched.running() == 0 && !self.disk.is_busy()
     }
 
     fn timeout(&mut self) -> Option<Duration> {
@@ -292,7 +311,7 @@ impl Shell {
 
     fn rescan(&mut self) {
         self.rescan_at = Instant::now() + RESCAN;
-        if let Err(error) = self.scan_incoming() {
+        if let Err(error) = self.scan_incoming(false) {
             log::error("scan").val("error", error).send();
         }
         self.settle();
@@ -342,7 +361,9 @@ impl Shell {
                         });
                     }
                 }
-                Some(Trigger::Scan) => self.rescan(),
+                Some(Trigger::Scan) => {
+                    self.rescan_at = self.rescan_at.min(Instant::now() + RESCAN_SOON)
+                }
                 None => log::warning("trigger")
                     .kv("error", "unknown announcement")
                     .send(),

@@ -67,6 +67,8 @@ pub struct Workers {
     /// Packets that the parent's socket had no room for.
     unsent: VecDeque<Vec<u8>>,
     idle: usize,
+    /// When an idle worker may have been so for long enough.
+    next_look: Option<Instant>,
     packet: Vec<u8>,
 }
 
@@ -92,6 +94,8 @@ impl Workers {
         token: Token,
         base: usize,
     ) -> io::Result<Self> {
+        let greeting = VecDeque::from([queue::wire::HELLO.to_vec()]);
+        drop_answers(&parent);
         registry.register(&mut parent, token, Interest::READABLE | Interest::WRITABLE)?;
         Ok(Self {
             parent,
@@ -99,8 +103,9 @@ impl Workers {
             workers: HashMap::new(),
             next_slot: 0,
             users: HashMap::new(),
-            unsent: VecDeque::new(),
+            unsent: greeting,
             idle: 0,
+            next_look: None,
             packet: Vec::new(),
         })
     }
@@ -322,6 +327,7 @@ impl Workers {
         };
         worker.job = None;
         worker.idle_since = Instant::now();
+        self.next_look.get_or_insert(worker.idle_since + IDLE);
         self.users
             .entry(Arc::clone(&worker.user))
             .or_default()
@@ -372,6 +378,9 @@ impl Workers {
     }
 
     /// Reads what a worker has answered; puts it on `ready` when it can do more.
+    ///
+    /// One answer is all that can come. Should the worker have closed behind it, the next
+    /// delivery finds out; asking now would cost each message a call.
     pub fn on_worker(
         &mut self,
         slot: usize,
@@ -379,41 +388,35 @@ impl Workers {
         ready: &mut Vec<usize>,
         events: &mut Vec<Event>,
     ) {
-        loop {
-            let Some(worker) = self.workers.get_mut(&slot) else {
-                return;
-            };
-            let answer = match worker.socket.recv(buffer) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Ok(packet) if packet.length > 0 => {
-                    Outcome::decode(buffer.get(..packet.length).unwrap_or_default()).ok()
+        let Some(worker) = self.workers.get_mut(&slot) else {
+            return;
+        };
+        let answer = match worker.socket.recv(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+            Ok(packet) if packet.length > 0 => Some(Outcome::decode(
+                buffer.get(..packet.length).unwrap_or_default(),
+            )),
+            _ => None,
+        };
+        let expected = worker.job.take();
+        match answer {
+            Some(Ok(answer)) if expected == Some(answer.number) => {
+                let outcome = Answer {
+                    status: answer.status,
+                    ..not_now(answer.text)
+                };
+                events.push(Event::Answered(answer.number, outcome));
+                ready.push(slot);
+            }
+            // Closed, or it says what it was not asked: either way it is of no more use.
+            other => {
+                if other.is_some() {
+                    log::error("worker")
+                        .kv("user", &*worker.user)
+                        .kv("error", "unexpected answer")
+                        .send();
                 }
-                _ => None,
-            };
-            let expected = worker.job.take();
-            match answer {
-                Some(answer) if expected == Some(answer.number) => {
-                    let text = answer.text.to_owned();
-                    events.push(Event::Answered(
-                        answer.number,
-                        Answer {
-                            status: answer.status,
-                            ..not_now(&text)
-                        },
-                    ));
-                    ready.push(slot);
-                }
-                other => {
-                    // Closed, or it says what it was not asked: either way it is of no more use.
-                    if other.is_some() {
-                        log::error("worker")
-                            .kv("user", &*worker.user)
-                            .kv("error", "unexpected answer")
-                            .send();
-                    }
-                    self.gone(slot, expected, events);
-                    return;
-                }
+                self.gone(slot, expected, events);
             }
         }
     }
@@ -440,8 +443,8 @@ impl Workers {
 
     /// Closes workers that have been idle long enough; gives the next moment to look.
     pub fn close_idle(&mut self, now: Instant) -> Option<Instant> {
-        if self.idle == 0 {
-            return None;
+        if self.next_look.is_none_or(|at| at > now) {
+            return self.next_look;
         }
         let mut next = None;
         let mut over = Vec::new();
@@ -458,6 +461,7 @@ impl Workers {
         for slot in over {
             self.gone(slot, None, &mut Vec::new());
         }
+        self.next_look = next;
         next
     }
 
@@ -484,8 +488,60 @@ impl Workers {
     }
 }
 
+/// Reads and forgets what was meant for our predecessor, descriptors included.
+pub fn drop_answers(socket: &Packets) {
+    let mut buffer = vec![0; queue::wire::PACKET_MAX];
+    loop {
+        match socket.recv(&mut buffer) {
+            Ok(packet) if packet.length > 0 => {}
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {}
+            // Nothing left; what else it may be the loop finds out.
+            _ => return,
+        }
+    }
+}
+
 /// Why a worker did not get a request.
 enum Given {
     WorkerGone,
     Refused(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_closed(socket: &Packets) -> bool {
+        socket
+            .recv(&mut [0; 8])
+            .is_ok_and(|packet| packet.length == 0)
+    }
+
+    #[test]
+    fn idle_workers_are_limited_in_number_and_time() {
+        let poll = mio::Poll::new().unwrap();
+        let (parent, _kept) = Packets::pair().unwrap();
+        let mut workers = Workers::new(parent, poll.registry(), Token(0), 1).unwrap();
+        let (mut ready, mut events) = (Vec::new(), Vec::new());
+        let mut ends = Vec::new();
+        for n in 0..=IDLE_MAX {
+            let (ours, theirs) = Packets::pair().unwrap();
+            ends.push(theirs);
+            let user = Arc::from(format!("user{n}"));
+            workers.new_worker(poll.registry(), user, ours.into(), &mut ready, &mut events);
+            workers.rest(ready.pop().unwrap());
+            let closed = ends.iter().filter(|end| is_closed(end)).count();
+            assert_eq!(closed, usize::from(n == IDLE_MAX), "with {} workers", n + 1);
+        }
+        assert!(
+            is_closed(&ends[0]),
+            "the one that has been idle longest goes first"
+        );
+        let now = Instant::now();
+        assert!(workers.close_idle(now).is_some());
+        assert_eq!(workers.workers.len(), IDLE_MAX);
+        assert_eq!(workers.close_idle(now + IDLE), None);
+        assert!(ends.iter().all(is_closed));
+        assert!(workers.users.is_empty() && workers.idle == 0 && events.is_empty());
+    }
 }

@@ -14,6 +14,7 @@ pub mod files;
 pub mod format;
 pub mod id;
 pub mod incoming;
+pub mod rehearse;
 pub mod reply;
 pub mod store;
 pub mod view;

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::io;
 
-use crate::files::{Folder, Octets, read_full_at, write_all_at};
+use crate::files::{Folder, Octets, read_full_at, read_some_at, write_all_at};
 use crate::format::FormatError;
 use crate::format::envelope::Envelope;
 use crate::format::header::{HEADER_LEN, Header};
@@ -253,6 +253,9 @@ impl<D: Folder> Store<D> {
     /// `Format(Torn)` when it does not match or the file is too short.
     pub fn check(&self, message: &Message<D::File>) -> Result<(), ReadError> {
         let content = message.content();
+        if message.file.facts()?.length < message.header.log_offset() {
+            return Err(FormatError::Torn.into());
+        }
         let mut crc = crc32fast::Hasher::new();
         let mut block = vec![0; CHECK_BLOCK];
         let (mut at, mut left) = (content.offset, content.length);
@@ -456,10 +459,23 @@ impl<D: Folder> Store<D> {
 
 pub(crate) fn read_message<F: Octets>(file: F) -> Result<Message<F>, ReadError> {
     let mut first = [0; FIRST_READ];
-    let got = read_full_at(&file, &mut first, 0)?;
-    let head = &first[..got];
-    let header = Header::decode(head)?;
+    // One read, where it gives enough: asking for the end of the file would cost another.
+    let mut got = match read_some_at(&file, &mut first, 0) {
+        // A FIFO or a directory under a message's name can't be read like a file.
+        Err(_) if file.facts().is_ok_and(|facts| !facts.regular) => {
+            return Err(FormatError::Foreign.into());
+        }
+        other => other?,
+    };
+    if got < HEADER_LEN {
+        got = read_full_at(&file, &mut first, 0)?;
+    }
+    let header = Header::decode(first.get(..got).unwrap_or_default())?;
     let end = HEADER_LEN + header.envelope_len as usize;
+    if got < end.min(FIRST_READ) {
+        got = read_full_at(&file, &mut first, 0)?;
+    }
+    let head = first.get(..got).unwrap_or_default();
     let more;
     let whole = if end <= FIRST_READ {
         head.get(..end).ok_or(FormatError::Torn)?

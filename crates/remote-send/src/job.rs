@@ -68,6 +68,22 @@ enum State {
     Settled,
 }
 
+impl Recipient {
+    /// Keeps what was said in case that nothing better comes. What a host said of the recipient
+    /// or the message is not forgotten because the next host could not be reached: it tells the
+    /// sender more, and the destination is not down.
+    fn note(&mut self, verdict: &Verdict) {
+        if let State::Open(last) = &mut self.state
+            && (verdict.scope != Scope::Destination
+                || last
+                    .as_ref()
+                    .is_none_or(|last| last.scope == Scope::Destination))
+        {
+            *last = Some(verdict.clone());
+        }
+    }
+}
+
 impl Job {
     /// Takes a transaction. Recipients that can't be sent to at all are answered at once.
     pub fn new(
@@ -183,7 +199,7 @@ impl Job {
         }
         let verdict = verdict(outcome, host);
         if outcome.may_try_next_host() {
-            recipient.state = State::Open(Some(verdict));
+            recipient.note(&verdict);
         } else {
             answers.add(self.number, recipient.index, &verdict);
             recipient.state = State::Settled;
@@ -193,9 +209,7 @@ impl Job {
     /// A host could not be talked to at all.
     pub fn trouble(&mut self, verdict: &Verdict) {
         for recipient in &mut self.recipients {
-            if let State::Open(last) = &mut recipient.state {
-                *last = Some(verdict.clone());
-            }
+            recipient.note(verdict);
         }
     }
 
@@ -279,4 +293,108 @@ pub fn unroutable(error: RouteError, hop: &Hop) -> Verdict {
         Scope::Destination,
         &format!("{}: {error}", hop.as_str()),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use daemon::packet::Packets;
+    use queue::wire::remote::{FromRemote, NextHop};
+    use smtp::types::EnhancedCode;
+
+    fn outcome(class: StatusClass, stage: Stage, code: Option<u16>) -> Outcome {
+        Outcome {
+            recipient: 0,
+            class,
+            status: EnhancedCode::new(class, 7, 1),
+            code,
+            words: "words".into(),
+            stage,
+        }
+    }
+
+    #[test]
+    fn whom_a_verdict_is_about() {
+        use StatusClass::{Permanent, Success, Transient};
+        for (class, stage, code, expected) in [
+            (Success, Stage::End, Some(250), Scope::Recipient),
+            (Permanent, Stage::Mail, Some(550), Scope::Message),
+            (Permanent, Stage::Mail, None, Scope::Message),
+            (Permanent, Stage::Rcpt, Some(550), Scope::Recipient),
+            (Permanent, Stage::Data, Some(554), Scope::Message),
+            (Permanent, Stage::End, Some(554), Scope::Message),
+            (Transient, Stage::Greeting, Some(554), Scope::Destination),
+            (Transient, Stage::Tls, None, Scope::Destination),
+            (Transient, Stage::Mail, Some(451), Scope::Message),
+            (Transient, Stage::Mail, Some(421), Scope::Destination),
+            (Transient, Stage::Mail, None, Scope::Destination),
+            (Transient, Stage::Rcpt, Some(450), Scope::Recipient),
+            (Transient, Stage::Rcpt, Some(421), Scope::Destination),
+            (Transient, Stage::Data, None, Scope::Destination),
+            (Transient, Stage::Body, None, Scope::Message),
+            (Transient, Stage::End, None, Scope::Message),
+            (Transient, Stage::End, Some(451), Scope::Message),
+        ] {
+            assert_eq!(
+                scope(&outcome(class, stage, code)),
+                expected,
+                "{class:?} {stage:?} {code:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_can_t_be_sent_is_answered_at_once() {
+        for (utf8, from, to, status) in [
+            (true, "s@me.example", "a@x.example", "5.6.7"),
+            (false, "no sender", "a@x.example", "5.1.7"),
+            (false, "s@me.example", "no address", "5.1.3"),
+        ] {
+            let transaction = Transaction {
+                number: 1,
+                id: QueueId::new(1, 1),
+                reverse_path: from,
+                eight_bit: false,
+                utf8,
+                content: Content {
+                    offset: 0,
+                    length: 0,
+                },
+                next_hop: NextHop::Mx("x.example"),
+                recipients: vec![queue::wire::remote::Recipient {
+                    index: 5,
+                    address: to,
+                }],
+            };
+            let mut answers = Answers::default();
+            let file = tempfile::tempfile().unwrap();
+            let job = Job::new(&transaction, file, None, Instant::now(), &mut answers);
+            assert!(job.is_over());
+            let (near, far) = Packets::pair().unwrap();
+            answers.flush(&near).unwrap();
+            let mut buffer = [0; 2_048];
+            let length = far.recv(&mut buffer).unwrap().length;
+            let Ok(FromRemote::Answer(answer)) = FromRemote::decode(&buffer[..length]) else {
+                panic!("an answer");
+            };
+            assert_eq!(answer.status.to_string(), status);
+            assert_eq!(answer.recipients, [5]);
+        }
+    }
+
+    #[test]
+    fn a_failed_lookup_in_words_and_numbers() {
+        let hop = Hop::Mx("d.example".into());
+        for error in [
+            RouteError::NoDomain,
+            RouteError::NoHost,
+            RouteError::NullMx,
+            RouteError::Ourselves,
+            RouteError::Temporary(dns::Trouble::Timeout),
+        ] {
+            let verdict = unroutable(error, &hop);
+            assert_eq!(verdict.status.to_string(), error.status());
+            assert!(verdict.text.starts_with("d.example: "), "{}", verdict.text);
+        }
+    }
 }

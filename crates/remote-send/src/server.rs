@@ -1,34 +1,31 @@
 //! The loop: packets in, lookups, connections, answers out.
 
+mod route;
+mod settle;
+
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::io;
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use daemon::packet::Packets;
 use daemon::signals::{Notice, Signals};
 use daemon::timers::Timers;
 use daemon::{Confined, Fatal, log};
-use dns::{Answer, Candidate, Key, Lookup, Next, Plan, Question};
+use dns::{Key, Question};
 use mio::event::Source as _;
 use mio::{Events, Interest, Poll, Token};
 use queue::Class;
 use queue::wire::PACKET_MAX;
 use queue::wire::remote::{Scope, ToRemote};
-use smtp::client::TlsUse;
 use smtp::codec::BLOCK;
 
 use crate::answers::Answers;
-use crate::body::Body;
-use crate::connection::{Connection, Event, Opening, Space};
-use crate::job::{Job, own, unroutable};
+use crate::connection::{Connection, Space};
+use crate::job::{Job, own};
 use crate::lookup::Lookups;
 use crate::pool::Pool;
-use crate::settings::{
-    CONNECTS_MAX, IDLE_MAX, MESSAGES_PER_CONNECTION, SESSIONS_MAX, STOP_TIME, Settings,
-};
+use crate::settings::{IDLE_MAX, STOP_TIME, Settings};
 
 const PACKETS: Token = Token(0);
 const SIGNALS: Token = Token(1);
@@ -45,6 +42,10 @@ const EVENTS: usize = 256;
 
 /// Descriptors beside those of transactions: lookups, standard streams, the loop's own.
 const OPEN_FILES_MORE: u64 = 512;
+
+/// After how long in the greeting a transaction is a reason to say hello again: the
+/// queue-manager that had read the first one must have ended before it answered.
+const HELLO_AGAIN: Duration = Duration::from_secs(1);
 
 /// What the program is doing as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,6 +82,8 @@ pub struct Server {
     timers: Timers<usize>,
     answers: Answers,
     phase: Phase,
+    /// When our hello was said last.
+    hello_at: Instant,
     /// Reading packets stopped at the bound on jobs.
     paused: bool,
     space: Space,
@@ -110,6 +113,7 @@ impl Server {
             timers: Timers::new(),
             answers: Answers::default(),
             phase: Phase::Greeting,
+            hello_at: Instant::now(),
             paused: false,
             space: Space {
                 input: vec![0; INPUT],
@@ -131,8 +135,11 @@ impl Server {
         let mut events = Events::with_capacity(EVENTS);
         // What came before we were there makes no event of its own on some kernels.
         let mut open = self.read_packets()?;
-        while open && !self.is_done() {
+        while open {
             self.turn()?;
+            if self.is_done() {
+                break;
+            }
             let timeout = self.timeout();
             match self.poll.poll(&mut events, timeout) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -157,11 +164,13 @@ impl Server {
         match self.phase {
             Phase::Greeting | Phase::Serving => false,
             Phase::Draining => self.jobs.is_empty() && self.answers.is_empty(),
-            Phase::Stopping(end) => self.jobs.is_empty() || Instant::now() >= end,
+            Phase::Stopping(end) => {
+                (self.jobs.is_empty() && self.answers.is_empty()) || Instant::now() >= end
+            }
         }
     }
 
-    fn timeout(&mut self) -> Option<std::time::Duration> {
+    fn timeout(&mut self) -> Option<Duration> {
         let now = Instant::now();
         let lookups = self
             .lookups
@@ -177,7 +186,7 @@ impl Server {
             .min();
         // The poll rounds down to milliseconds; without this it would come back too early and
         // turn in vain.
-        least.map(|time| time + std::time::Duration::from_millis(1))
+        least.map(|time| time + Duration::from_millis(1))
     }
 
     /// Everything that can be done without waiting.
@@ -286,7 +295,12 @@ impl Server {
                     // A new queue-manager: what the old one asked for is void.
                     self.void();
                 }
-                Ok(_) if self.phase == Phase::Greeting => {}
+                Ok(_) if self.phase == Phase::Greeting => {
+                    if now.saturating_duration_since(self.hello_at) >= HELLO_AGAIN {
+                        self.hello_at = now;
+                        self.answers.hello();
+                    }
+                }
                 Ok(ToRemote::Transaction(transaction)) => {
                     let Some(file) = packet.descriptor else {
                         let verdict = own(
@@ -334,426 +348,4 @@ impl Server {
             .retain(|_, connection| connection.job.is_none() || connection.is_sending());
         self.jobs.retain(|job, _| sending.contains(job));
     }
-
-    /// Brings a job on its way: by a kept connection, or by the next address of its plan.
-    fn run(&mut self, key: u64, now: Instant) {
-        let Some(mut job) = self.jobs.remove(&key) else {
-            return;
-        };
-        if job.is_over() || matches!(self.phase, Phase::Stopping(_)) {
-            return;
-        }
-        if job.plan.is_none() {
-            // Only while no host has given an answer: otherwise it would be asked again at once.
-            if job.tried.is_empty()
-                && let Some(token) = self.pool.take_for_hop(&job.hop)
-            {
-                return self.reuse(token, key, job, now);
-            }
-            let Some((target, port)) = job.hop.target(self.settings.port) else {
-                let verdict = own(
-                    Class::Failed,
-                    1,
-                    2,
-                    Scope::Destination,
-                    "domain is no name that can be looked up",
-                );
-                return job.give_up(&verdict, &mut self.answers);
-            };
-            job.plan = Some(Plan::new(target, &self.settings.own));
-            job.port = port;
-        }
-        loop {
-            if let Some(candidate) = job.again.take() {
-                match self.try_candidate(candidate, key, job, now) {
-                    Ok(()) => return,
-                    Err(back) => job = *back,
-                }
-                continue;
-            }
-            let Some(plan) = &mut job.plan else {
-                return;
-            };
-            if job.connects >= CONNECTS_MAX || job.tried.len() >= SESSIONS_MAX {
-                let verdict = own(
-                    Class::Deferred,
-                    4,
-                    1,
-                    Scope::Destination,
-                    "no host could be reached",
-                );
-                self.log_end(&job, "tried-enough");
-                return job.give_up(&verdict, &mut self.answers);
-            }
-            match plan.next_step() {
-                Next::Try(candidate)
-                    if job
-                        .tried
-                        .contains(&SocketAddr::new(candidate.address, job.port)) => {}
-                Next::Try(candidate) => match self.try_candidate(candidate, key, job, now) {
-                    Ok(()) => return,
-                    Err(back) => job = *back,
-                },
-                Next::Wait => {
-                    if !self.ask(key, &mut job, now) {
-                        self.jobs.insert(key, job);
-                        return;
-                    }
-                }
-                Next::Done(error) => {
-                    let verdict = match error {
-                        Some(error) => {
-                            self.log_end(&job, error.as_str());
-                            unroutable(error, &job.hop)
-                        }
-                        None => own(
-                            Class::Deferred,
-                            4,
-                            1,
-                            Scope::Destination,
-                            "no host could be reached",
-                        ),
-                    };
-                    return job.give_up(&verdict, &mut self.answers);
-                }
-            }
-        }
-    }
-
-    fn log_end(&self, job: &Job, why: &str) {
-        log::info("unreachable")
-            .kv("id", job.id.as_str())
-            .kv("hop", job.hop.as_str())
-            .kv("error", why)
-            .send();
-    }
-
-    /// Asks what the plan wants to know; whether an answer came at once.
-    fn ask(&mut self, key: u64, job: &mut Job, now: Instant) -> bool {
-        let Some(plan) = &mut job.plan else {
-            return false;
-        };
-        let mut progress = false;
-        for question in plan.questions().to_vec() {
-            match self.lookups.query(&question, now) {
-                Lookup::Ready(answer) => {
-                    plan.answered(&question, &answer, &mut daemon::clock::random_u64);
-                    progress = true;
-                }
-                Lookup::Pending(lookup) if job.asked.contains(&lookup) => {}
-                Lookup::Pending(lookup) => {
-                    job.asked.push(lookup);
-                    self.waiting
-                        .entry(lookup)
-                        .or_default()
-                        .push((key, question));
-                }
-            }
-        }
-        progress
-    }
-
-    fn looked_up(&mut self, lookup: Key, answer: &Arc<Answer>) {
-        for (key, question) in self.waiting.remove(&lookup).unwrap_or_default() {
-            let Some(job) = self.jobs.get_mut(&key) else {
-                continue;
-            };
-            job.asked.retain(|asked| *asked != lookup);
-            if let Some(plan) = &mut job.plan {
-                plan.answered(&question, answer, &mut daemon::clock::random_u64);
-                if !self.runnable.contains(&key) {
-                    self.runnable.push_back(key);
-                }
-            }
-        }
-    }
-
-    /// Gives the job a connection that is kept.
-    fn reuse(&mut self, token: usize, key: u64, job: Job, now: Instant) {
-        let Some(mut connection) = self.connections.remove(&token) else {
-            // Can't happen: a connection that ends is forgotten by the pool.
-            self.jobs.insert(key, job);
-            self.runnable.push_back(key);
-            return;
-        };
-        let (transaction, places) = job.transaction();
-        let body = Body::new(std::rc::Rc::clone(&job.file), job.content);
-        self.jobs.insert(key, job);
-        let space = &mut self.space;
-        let done = daemon::guard(move || {
-            let mut events = Vec::new();
-            connection.begin(key, transaction, places, body, space, &mut events);
-            (connection, events)
-        });
-        self.settle(token, Some(key), done, now);
-    }
-
-    /// Connects to an address, or gives the job back when the system refuses at once.
-    fn try_candidate(
-        &mut self,
-        candidate: Candidate,
-        key: u64,
-        mut job: Job,
-        now: Instant,
-    ) -> Result<(), Box<Job>> {
-        let peer = SocketAddr::new(candidate.address, job.port);
-        if !job.clear
-            && let Some(token) = self.pool.take_for_peer(peer)
-        {
-            job.current = Some(candidate);
-            self.reuse(token, key, job, now);
-            return Ok(());
-        }
-        job.connects += 1;
-        let token = self.next_token;
-        self.next_token += 2;
-        let name = candidate.host.as_ref().map(dns::Name::as_str);
-        let opening = Opening {
-            peer,
-            source: self.settings.source_for(peer),
-            name,
-            hop: job.hop.clone(),
-            hello: &self.settings.hello,
-            tls: if job.clear {
-                TlsUse::Never
-            } else {
-                self.settings.tls
-            },
-            client_tls: &self.settings.client_tls,
-        };
-        let opened = Connection::open(opening, self.poll.registry(), Token(token));
-        job.clear = false;
-        match opened {
-            Ok(connection) => {
-                job.current = Some(candidate);
-                self.connections.insert(token, Box::new(connection));
-                self.reuse(token, key, job, now);
-                Ok(())
-            }
-            Err(error) => {
-                let host = crate::answers::peer(name, peer.ip());
-                self.refused(&mut job, &host, &error.to_string());
-                Err(Box::new(job))
-            }
-        }
-    }
-
-    fn refused(&self, job: &mut Job, host: &str, why: &str) {
-        log::info("connect")
-            .kv("id", job.id.as_str())
-            .kv("host", host)
-            .kv("error", why)
-            .send();
-        job.trouble(&own(
-            Class::Deferred,
-            4,
-            1,
-            Scope::Destination,
-            &format!("connecting to {host}: {why}"),
-        ));
-    }
-
-    fn connection_event(&mut self, token: usize, event: &mio::event::Event, now: Instant) {
-        let Some(mut connection) = self.connections.remove(&token) else {
-            return;
-        };
-        let job = connection.job;
-        if !connection.is_connected() {
-            match connection.connecting() {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::NotConnected => {
-                    self.connections.insert(token, connection);
-                    return;
-                }
-                Err(error) => return self.not_connected(token, &connection, &error.to_string()),
-            }
-        }
-        let space = &mut self.space;
-        let done = daemon::guard(move || {
-            let mut events = Vec::new();
-            if event.is_writable() {
-                connection.writable(space, &mut events);
-            }
-            if event.is_readable() || event.is_read_closed() || event.is_error() {
-                connection.readable(
-                    event.is_read_closed() || event.is_error(),
-                    space,
-                    &mut events,
-                );
-            }
-            (connection, events)
-        });
-        self.settle(token, job, done, now);
-    }
-
-    /// A connection never stood: its job goes on to the next address.
-    fn not_connected(&mut self, token: usize, connection: &Connection, why: &str) {
-        self.timers.cancel(token);
-        let Some(key) = connection.job else {
-            return;
-        };
-        if let Some(mut job) = self.jobs.remove(&key) {
-            self.refused(&mut job, &connection.host, why);
-            self.jobs.insert(key, job);
-            self.runnable.push_back(key);
-        }
-    }
-
-    fn timeouts(&mut self, now: Instant) {
-        self.lookups.timeout(now);
-        while let Some(token) = self.timers.expired(now) {
-            let Some(mut connection) = self.connections.remove(&token) else {
-                continue;
-            };
-            let job = connection.job;
-            if !connection.is_connected() {
-                self.not_connected(token, &connection, "timed out");
-                continue;
-            }
-            self.pool.forget(token);
-            let space = &mut self.space;
-            let done = daemon::guard(move || {
-                let mut events = Vec::new();
-                connection.timed_out(space, &mut events);
-                (connection, events)
-            });
-            self.settle(token, job, done, now);
-        }
-    }
-
-    /// After work on a connection: what it said of its job, and where it goes now.
-    fn settle(
-        &mut self,
-        token: usize,
-        job: Option<u64>,
-        done: Option<(Box<Connection>, Vec<Event>)>,
-        now: Instant,
-    ) {
-        let Some((mut connection, events)) = done else {
-            // Its share of work panicked and is logged; the connection is gone, the job remains.
-            self.timers.cancel(token);
-            self.pool.forget(token);
-            if let Some(job) = job.and_then(|job| self.jobs.get_mut(&job)) {
-                let verdict = own(
-                    Class::Deferred,
-                    3,
-                    0,
-                    Scope::Message,
-                    "this host has made a mistake",
-                );
-                job.give_up(&verdict, &mut self.answers);
-            }
-            self.jobs.retain(|_, job| !job.is_over());
-            return;
-        };
-        let mut over = false;
-        for event in events {
-            match event {
-                Event::Outcome(place, outcome) => {
-                    if let Some(job) = connection.job.and_then(|job| self.jobs.get_mut(&job)) {
-                        log_outcome(job, &mut connection, &outcome, now);
-                        job.outcome(place, &outcome, &connection.host, &mut self.answers);
-                    }
-                }
-                Event::Idle => {
-                    self.release(&mut connection, false);
-                    if connection.messages >= MESSAGES_PER_CONNECTION
-                        || self.phase != Phase::Serving
-                    {
-                        self.quit(&mut connection, &mut over);
-                    } else if let Some(old) =
-                        self.pool
-                            .keep(token, connection.hop.clone(), connection.peer)
-                        && let Some(mut old_connection) = self.connections.remove(&old)
-                    {
-                        self.quit(&mut old_connection, &mut true);
-                        self.timers.cancel(old);
-                    }
-                }
-                Event::ReconnectClear => {
-                    log::warning("tls-failed")
-                        .kv("host", &*connection.host)
-                        .send();
-                    if let Some(job) = connection.job.and_then(|job| self.jobs.get_mut(&job)) {
-                        job.again = job.current.take();
-                        job.clear = true;
-                    }
-                }
-                Event::Closed => over = true,
-            }
-        }
-        if over {
-            self.timers.cancel(token);
-            self.pool.forget(token);
-            self.release(&mut connection, true);
-            return;
-        }
-        if let Some(time) = connection.deadline() {
-            self.timers.set(token, now + time);
-        }
-        self.connections.insert(token, connection);
-    }
-
-    /// A connection has done with its job: which is over, or goes on elsewhere.
-    fn release(&mut self, connection: &mut Connection, ended: bool) {
-        let Some(key) = connection.job.take() else {
-            return;
-        };
-        let Some(job) = self.jobs.get_mut(&key) else {
-            return;
-        };
-        if job.is_over() {
-            self.jobs.remove(&key);
-            return;
-        }
-        if connection.messages > 1 && ended {
-            // A kept connection that had ended meanwhile says nothing about the host: the same
-            // address is tried afresh.
-            if job.again.is_none() {
-                job.again = job.current.take();
-            }
-        } else if connection.was_greeted() && job.again.is_none() {
-            job.tried.push(connection.peer);
-        }
-        self.runnable.push_back(key);
-    }
-
-    fn quit(&mut self, connection: &mut Connection, over: &mut bool) {
-        let mut events = Vec::new();
-        connection.quit(&mut self.space, &mut events);
-        *over |= events.iter().any(|event| matches!(event, Event::Closed));
-    }
-}
-
-/// One line for what a host said to a transaction as a whole, one for each recipient that it did
-/// not take. queue-manager logs what becomes of each recipient.
-fn log_outcome(
-    job: &Job,
-    connection: &mut Connection,
-    outcome: &smtp::client::Outcome,
-    now: Instant,
-) {
-    let event = match outcome.class {
-        smtp::types::StatusClass::Success => {
-            if std::mem::replace(&mut connection.sent_logged, true) {
-                return;
-            }
-            "sent"
-        }
-        smtp::types::StatusClass::Transient => "deferred",
-        smtp::types::StatusClass::Permanent => "refused",
-    };
-    let cipher = connection.facts.as_ref().map(|facts| facts.cipher.as_str());
-    log::info(event)
-        .kv("id", job.id.as_str())
-        .kv("host", &*connection.host)
-        .kv("tls", connection.tls_words())
-        .opt("cipher", cipher)
-        .val("message", connection.messages)
-        .val(
-            "delay_ms",
-            now.saturating_duration_since(job.since).as_millis(),
-        )
-        .kv("reply", &*outcome.words)
-        .send();
 }

@@ -468,3 +468,141 @@ fn told_to_stop_it_finishes_what_is_being_sent() {
     assert_eq!((answer.number, answer.status.as_str()), (number, "2.0.0"));
     assert!(fixture.wait_end().contains("stop dropped=1 sending=1"));
 }
+
+#[test]
+fn what_a_host_said_outlives_a_host_that_is_away() {
+    let mut ports = Ports::new();
+    let port = ports.take();
+    let dns = Dns::start(Zone::parse(ZONE));
+    let later =
+        "-> 220 hi\n<~ EHLO\n-> 250 hi\n<~ MAIL\n-> 250 ok\n<~ RCPT\n-> 450 4.7.1 grey\ndrain";
+    let _one = Peer::serve_at(at(2, port), &[later], None).unwrap();
+    let mut fixture = start(&dns, port, "");
+    fixture.send(NextHop::Mx("d.example"), "", &["a@d.example"], b"x\r\n");
+    let answer = fixture.answer();
+    assert_eq!(
+        (answer.status.as_str(), answer.scope),
+        ("4.7.1", Scope::Recipient)
+    );
+    assert_eq!(answer.host, "one.d.example[127.0.0.2]");
+}
+
+#[test]
+fn a_hello_that_was_read_and_never_answered_is_said_again() {
+    let mut fixture = Fixture::start_without_hello("tls = \"none\"");
+    // A queue-manager that knows nothing of the first hello asks for something now and then.
+    while !fixture.hello_within(std::time::Duration::from_millis(100)) {
+        fixture.send(
+            NextHop::Host("127.0.0.1", 1),
+            "",
+            &["a@d.example"],
+            b"x\r\n",
+        );
+    }
+    fixture.say_hello();
+    let sink = Sink::start();
+    let number = fixture.send(
+        NextHop::Host("127.0.0.1", sink.address.port()),
+        "",
+        &["a@d.example"],
+        b"x\r\n",
+    );
+    assert_eq!(fixture.answer().number, number);
+}
+
+#[test]
+fn a_new_queue_manager_makes_the_old_one_s_requests_void() {
+    let stalled = Peer::serve(&["-> 220 hi\n<~ EHLO\nmark here\neof", GOOD]);
+    let mut fixture = Fixture::start("tls = \"none\"");
+    let hop = NextHop::Host("127.0.0.1", stalled.address.port());
+    fixture.send(hop, "", &["a@d.example"], b"x\r\n");
+    stalled.wait_mark("here");
+    fixture.say_hello();
+    stalled.finished(1);
+    let number = fixture.send(hop, "", &["a@d.example"], b"x\r\n");
+    let answer = fixture.answer();
+    assert_eq!((answer.number, answer.status.as_str()), (number, "2.0.0"));
+}
+
+#[test]
+fn told_to_drain_it_finishes_everything_and_takes_nothing_new() {
+    let script = format!(
+        "-> 220 hi\n<~ EHLO\nmark here\nhold go\n{}",
+        GOOD.split_once("<~ EHLO\n").unwrap().1
+    );
+    let peer = Peer::serve(&[&script]);
+    let mut fixture = Fixture::start("tls = \"none\"");
+    let hop = NextHop::Host("127.0.0.1", peer.address.port());
+    let number = fixture.send(hop, "", &["a@d.example"], b"x\r\n");
+    peer.wait_mark("here");
+    fixture.order(daemon::process::Order::Reload);
+    peer.release("go");
+    let answer = fixture.answer();
+    assert_eq!((answer.number, answer.status.as_str()), (number, "2.0.0"));
+    assert!(fixture.wait_end().contains("drain transactions=1"));
+}
+
+#[test]
+fn a_host_that_has_said_later_on_a_kept_connection_is_not_asked_again() {
+    let first = GOOD.strip_suffix("\ndrain").unwrap();
+    let script = format!("{first}\n<~ MAIL\n-> 451 4.3.0 later\ndrain");
+    let peer = Peer::serve(&[&script]);
+    let mut fixture = Fixture::start("tls = \"none\"");
+    let hop = NextHop::Host("127.0.0.1", peer.address.port());
+    fixture.send(hop, "", &["a@x.example"], b"x\r\n");
+    assert_eq!(fixture.answer().status, "2.0.0");
+    fixture.send(hop, "", &["a@x.example"], b"x\r\n");
+    let answer = fixture.answer();
+    assert_eq!(
+        (answer.status.as_str(), answer.scope),
+        ("4.3.0", Scope::Message)
+    );
+    assert_eq!(peer.accepted(), 1);
+}
+
+#[test]
+fn answers_that_need_tcp_and_servers_that_have_none() {
+    let sink = Sink::start();
+    let zone = "
+        d.example      MX 10 mx.example
+        d.example      !truncated
+        mx.example     A 127.0.0.1
+        mx.example     !truncated
+        f.example      MX 10 mx.example
+        f.example      !flood
+        c.example      MX 10 mx.example
+        c.example      !truncated-tcp-closed
+        g.example      MX 10 mx.example
+        g.example      !garbage
+    ";
+    let dns = Dns::start(Zone::parse(zone));
+    let mut fixture = start(&dns, sink.address.port(), "");
+    for (domain, status) in [
+        ("d.example", "2.0.0"),
+        ("f.example", "2.0.0"),
+        ("c.example", "4.4.3"),
+        ("g.example", "4.4.3"),
+    ] {
+        fixture.send(NextHop::Mx(domain), "", &["a@x.example"], b"x\r\n");
+        assert_eq!(fixture.answer().status, status, "{domain}");
+    }
+    assert!(
+        dns.asked()
+            .iter()
+            .any(|asked| asked.tcp && asked.name == "mx.example")
+    );
+}
+
+#[test]
+fn no_name_server_is_there() {
+    let gone = Dns::start(Zone::new());
+    let address = gone.address;
+    drop(gone);
+    let mut fixture = Fixture::start(&format!("resolver = \"{address}\""));
+    fixture.send(NextHop::Mx("d.example"), "", &["a@d.example"], b"x\r\n");
+    let answer = fixture.answer();
+    assert_eq!(
+        (answer.status.as_str(), answer.scope),
+        ("4.4.3", Scope::Destination)
+    );
+}

@@ -309,7 +309,7 @@ impl Lanes {
         let remembered = std::mem::take(&mut lane.failures) > 0;
         lane.blocked_until = 0;
         lane.last = None;
-        self.remembered -= usize::from(remembered);
+        self.remembered = self.remembered.saturating_sub(usize::from(remembered));
         self.make_ready(place);
         self.retire(place);
     }

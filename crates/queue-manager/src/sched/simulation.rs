@@ -10,7 +10,8 @@ use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::time::Duration;
 
 use queue::format::envelope::Arrival;
-use queue::{Recipient, Role};
+use queue::wire::Content;
+use queue::{Envelope, Recipient, Role};
 
 use super::*;
 

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use queue::format::envelope::{Arrival, Notify};
-use queue::{Recipient, Role};
+use queue::wire::Content;
+use queue::{Envelope, Recipient, Role};
 
 use super::*;
 

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileExt, chown};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
 use daemon::dir::Dir;
@@ -55,7 +56,7 @@ pub struct House {
     deliver: (Packets, Packets),
     remote: (Packets, Packets),
     pid: Option<u32>,
-    log: Option<BufReader<UnixStream>>,
+    log: Option<Receiver<String>>,
     seen: Vec<String>,
     workers: HashMap<usize, (String, Packets)>,
     made: usize,
@@ -142,7 +143,6 @@ impl House {
 
     fn spawn(&self) -> (u32, UnixStream) {
         let (log, error) = UnixStream::pair().unwrap();
-        log.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut spawn = Spawn::new(env!("CARGO_BIN_EXE_queue-manager"))
             .arg("--config")
             .arg(self.dir.path().join("hikyaku.toml"))
@@ -165,13 +165,27 @@ impl House {
         self.ready.clear();
         let (pid, log) = self.spawn();
         self.pid = Some(pid);
-        self.log = Some(BufReader::new(log));
+        // Taken at once: a full socket would stop the program.
+        let (lines, taken) = channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(log).lines().map_while(Result::ok) {
+                if lines.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        self.log = Some(taken);
         self.wait("serving", "");
+        // What it said before, if it ran before, is void.
+        for socket in [&self.deliver.0, &self.remote.0] {
+            while receive(socket).0 != HELLO {}
+        }
     }
 
     /// Starts a second one on the same queue; gives its last words.
     pub fn second(&self) -> String {
         let (_, mut log) = self.spawn();
+        log.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut text = String::new();
         log.read_to_string(&mut text).unwrap();
         text
@@ -197,13 +211,11 @@ impl House {
     }
 
     fn line(&mut self) -> Option<String> {
-        let mut line = String::new();
-        let length = self
-            .log
-            .as_mut()?
-            .read_line(&mut line)
-            .expect("the program said nothing for too long");
-        (length > 0).then(|| line.trim_end().to_owned())
+        match self.log.as_ref()?.recv_timeout(PATIENCE) {
+            Ok(line) => Some(line),
+            Err(RecvTimeoutError::Disconnected) => None,
+            Err(RecvTimeoutError::Timeout) => panic!("the program said nothing for too long"),
+        }
     }
 
     /// Waits until it has ended.
@@ -363,7 +375,7 @@ impl House {
     fn make_worker(&mut self) {
         let (octets, _) = receive(&self.deliver.0);
         let user = match ToParent::decode(&octets).unwrap() {
-            ToParent::Hello => return,
+            ToParent::Hello => panic!("a hello out of turn"),
             ToParent::Worker { user } => user.to_owned(),
         };
         let (ours, theirs) = Packets::pair().unwrap();
@@ -439,6 +451,38 @@ impl House {
             ToParent::decode(&octets),
             Ok(ToParent::Worker { .. })
         ));
+    }
+
+    /// Answers one request for a worker with a refusal.
+    pub fn refuse_worker(&mut self, status: Status) {
+        let (octets, _) = receive(&self.deliver.0);
+        let Ok(ToParent::Worker { user }) = ToParent::decode(&octets) else {
+            panic!()
+        };
+        let mut packet = Vec::new();
+        FromParent::Refused {
+            user,
+            status,
+            text: "not him",
+        }
+        .encode(&mut packet)
+        .unwrap();
+        self.deliver.0.send(&packet, None).unwrap();
+    }
+
+    /// Says that the first recipient of a transaction has got it.
+    pub fn answer_transaction(&self, number: u64) {
+        let mut packet = Vec::new();
+        let answer = Answer {
+            number,
+            status: Status::DELIVERED,
+            scope: queue::wire::remote::Scope::Recipient,
+            host: "h",
+            text: "",
+            recipients: vec![0],
+        };
+        FromRemote::Answer(answer).encode(&mut packet).unwrap();
+        self.remote.0.send(&packet, None).unwrap();
     }
 
     pub fn deliver_says_hello(&self) {

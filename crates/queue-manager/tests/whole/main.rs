@@ -251,6 +251,38 @@ fn a_new_local_deliver_is_asked_again() {
 }
 
 #[test]
+fn a_refused_user_is_an_outcome() {
+    let mut house = House::start();
+    let id = house.submit(envelope("", &["bo@here.example"]), TEXT);
+    house.refuse_worker(code(Class::Failed));
+    house.wait("failed", id.as_str());
+    house.wait("dropped", id.as_str());
+    house.wait("removed", id.as_str());
+    let id = house.submit(envelope("", &["bo@here.example"]), TEXT);
+    house.refuse_worker(code(Class::Deferred));
+    house.wait("deferred", id.as_str());
+}
+
+#[test]
+fn answers_to_a_predecessor_are_not_taken() {
+    let mut house = House::start();
+    let id = house.submit(envelope("", &["a@far.example"]), TEXT);
+    let mut old = 0;
+    house.next_transaction(|transaction, _| {
+        old = transaction.number;
+        Vec::new()
+    });
+    house.kill();
+    house.answer_transaction(old);
+    house.again();
+    house.next_transaction(|transaction, _| {
+        assert_eq!(transaction.id, id);
+        assert_ne!(transaction.number, old);
+        Vec::new()
+    });
+}
+
+#[test]
 fn a_new_remote_send_is_asked_again() {
     let mut house = House::start();
     let id = house.submit(envelope("", &["a@far.example"]), TEXT);
@@ -318,6 +350,23 @@ fn lost_announcements_are_made_good_by_a_scan() {
     assert_eq!(work.id, silent);
     house.answer(&work, Status::DELIVERED);
     house.wait("removed", silent.as_str());
+}
+
+#[test]
+fn a_burst_is_found_and_delivered_whole() {
+    let mut house = House::prepare();
+    let users = ["al@here.example", "bo@here.example"];
+    let mut left: std::collections::HashSet<_> = (0..200)
+        .map(|n| house.write(envelope("", &users[n % 2..=n % 2]), TEXT))
+        .collect();
+    house.again();
+    while !left.is_empty() {
+        let work = house.next_delivery();
+        assert!(work.repeat && left.remove(&work.id));
+        house.answer(&work, Status::DELIVERED);
+    }
+    house.until_empty();
+    assert!(house.workers_made() <= 16, "eight for each user");
 }
 
 #[test]

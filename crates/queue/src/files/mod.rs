@@ -157,6 +157,19 @@ pub fn write_all_at(file: &impl Octets, mut octets: &[u8], mut offset: u64) -> i
     Ok(())
 }
 
+/// Reads once; an interrupted read is made again.
+///
+/// # Errors
+/// The system's.
+pub fn read_some_at(file: &impl Octets, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    loop {
+        match file.read_at(buffer, offset) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => return other,
+        }
+    }
+}
+
 /// Reads until `buffer` is full or the file ends; gives the number of octets read.
 ///
 /// # Errors
@@ -164,11 +177,9 @@ pub fn write_all_at(file: &impl Octets, mut octets: &[u8], mut offset: u64) -> i
 pub fn read_full_at(file: &impl Octets, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     let mut filled = 0;
     while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        match file.read_at(rest, offset + filled as u64) {
-            Ok(0) => break,
-            Ok(count) => filled += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+        match read_some_at(file, rest, offset + filled as u64)? {
+            0 => break,
+            count => filled += count,
         }
     }
     Ok(filled)

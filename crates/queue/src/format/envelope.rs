@@ -353,7 +353,11 @@ impl Envelope {
             }
             tag::HELO => arrival.helo = text(value, HOST_MAX, "HELO")?,
             tag::PROTOCOL => arrival.protocol = text(value, FACT_MAX, "protocol")?,
-            tag::LOGIN => arrival.login = Some(text(value, FACT_MAX, "login")?),
+            tag::LOGIN => {
+                // An empty name proves nothing.
+                arrival.login =
+                    Some(text(value, FACT_MAX, "login")?).filter(|name| !name.is_empty());
+            }
             tag::UID => {
                 let octets = <[u8; 4]>::try_from(value).map_err(|_| FormatError::Bad("uid"))?;
                 arrival.uid = Some(u32::from_le_bytes(octets));

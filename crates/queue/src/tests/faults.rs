@@ -197,3 +197,58 @@ fn a_deferral_stopped_anywhere_forgets_nothing_durable() {
         }
     }
 }
+
+/// The manager's part of a message's life, call by call, each being the last one before the
+/// power goes.
+#[test]
+fn a_message_is_there_until_it_is_removed() {
+    let done = |index| vec![(index, State::Delivered)];
+    let retry = Retry {
+        due: 9,
+        last: 8,
+        attempts: 1,
+        warned: false,
+    };
+    let live = |store: &crate::store::Store<_>| -> std::io::Result<()> {
+        let failed = |error: ReadError| std::io::Error::other(error.to_string());
+        store.read(id(), Place::Incoming).map_err(failed)?;
+        store.mark(id(), Place::Incoming, &done(0), false)?;
+        let deferral = Deferral {
+            marks: done(0),
+            retry,
+            outcomes: Vec::new(),
+            durable: true,
+        };
+        store.defer(id(), Place::Incoming, &deferral)?;
+        store.read(id(), Place::Deferred).map_err(failed)?;
+        store.mark(id(), Place::Deferred, &done(1), true)?;
+        store.remove(id(), Place::Deferred)
+    };
+    for call in 0.. {
+        let mut finished = false;
+        for names in [true, false] {
+            for data in [Survives::Nothing, Survives::Everything] {
+                let disk = queue();
+                submit(&incoming(&disk), &SMALL).unwrap();
+                let first = store(&disk);
+                disk.stop_after(call);
+                let done = live(&first).is_ok();
+                finished |= done;
+                disk.power_loss(data, names);
+                let second = store(&disk);
+                let found = second
+                    .read(id(), Place::Deferred)
+                    .or_else(|_| second.read(id(), Place::Incoming));
+                match found {
+                    Ok(message) => second.check(&message).unwrap(),
+                    // Gone only when the removal was made and survived.
+                    Err(_) => assert!(done && names, "lost after {call} calls: {data:?}"),
+                }
+            }
+        }
+        if finished {
+            assert!(call > 10);
+            break;
+        }
+    }
+}

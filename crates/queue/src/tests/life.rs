@@ -156,6 +156,10 @@ fn what_is_no_message_goes_to_corrupt() {
     ));
     assert!(tmp.path().join("corrupt").join(file(1).as_str()).exists());
     nix_fifo(&path(file(2)));
+    assert!(matches!(
+        store.read(file(2), Place::Incoming),
+        Err(ReadError::Format(_))
+    ));
     assert!(matches!(store.examine(file(2)), Ok(Examined::Condemned(_))));
     std::fs::write(path(file(3)), [0; 500]).unwrap();
     assert!(matches!(store.examine(file(3)), Ok(Examined::Removed)));

@@ -15,6 +15,9 @@
 //! each **send a hello as their first packet, then read and throw away everything (closing
 //! descriptors that come along) until a hello comes back**. On receipt queue-manager takes all
 //! requests without an answer as never made and answers with a hello; what follows it is new.
+//!
+//! A restarted queue-manager throws away what it finds in its own sockets and says hello, too: to
+//! remote-send this means that what the predecessor asked for is void.
 
 pub mod local;
 pub mod remote;

@@ -40,6 +40,28 @@ const NOBODY: u32 = 65_534;
 impl Fixture {
     /// Starts it with these lines in the table `[remote]`.
     pub fn start(remote: &str) -> Self {
+        let mut fixture = Self::start_without_hello(remote);
+        // What was said before the hello is void and must not be answered.
+        let hop = NextHop::Host("127.0.0.1", 1);
+        fixture.send(hop, "void@there.example", &["void@there.example"], b"x\r\n");
+        fixture.say_hello();
+        fixture
+    }
+
+    /// Answers the program's hello.
+    pub fn say_hello(&mut self) {
+        let mut hello = Vec::new();
+        ToRemote::Hello.encode(&mut hello).unwrap();
+        self.packets.send(&hello, None).unwrap();
+    }
+
+    /// Whether the program says hello in this time.
+    pub fn hello_within(&mut self, time: std::time::Duration) -> bool {
+        matches!(self.answers.recv_timeout(time), Ok(None))
+    }
+
+    /// Starts it, takes its hello and leaves it without an answer.
+    pub fn start_without_hello(remote: &str) -> Self {
         let root = tempfile::tempdir().unwrap();
         std::fs::set_permissions(root.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
         let file = root.path().join("hikyaku.toml");
@@ -98,7 +120,7 @@ impl Fixture {
                 }
             }
         });
-        let mut fixture = Self {
+        let fixture = Self {
             pid,
             packets: near,
             answers,
@@ -106,21 +128,8 @@ impl Fixture {
             next: 100,
             _root: root,
         };
-        // What was said before the hello is void and must not be answered.
-        fixture.send(
-            NextHop::Host("127.0.0.1", 1),
-            "void@there.example",
-            &["void@there.example"],
-            b"x\r\n",
-        );
-        assert_eq!(
-            fixture.answers.recv_timeout(PATIENCE).unwrap(),
-            None,
-            "the first packet is a hello"
-        );
-        let mut hello = Vec::new();
-        ToRemote::Hello.encode(&mut hello).unwrap();
-        fixture.packets.send(&hello, None).unwrap();
+        let first = fixture.answers.recv_timeout(PATIENCE).unwrap();
+        assert_eq!(first, None, "the first packet is a hello");
         fixture
     }
 
