@@ -28,7 +28,7 @@ pub const PAUSE: Duration = Duration::from_secs(10);
 const CHANNEL: Token = Token(0);
 const SIGNALS: Token = Token(1);
 
-/// All that the parent holds; a worker drops it first of all.
+/// All that the parent holds; a worker leaves it first of all.
 struct Parent {
     poll: Poll,
     signals: Signals,
@@ -127,8 +127,8 @@ fn answer(parent: &mut Option<Parent>, user: &str) -> Result<(), Fatal> {
     }
 }
 
-/// The fork; gives the worker's process id and the socket towards it. In the worker, `parent`
-/// is emptied first, which closes there all that the parent holds.
+/// The fork; gives the worker's process id and the socket towards it. In the worker, all that
+/// the parent holds is closed first.
 fn hire(
     parent: &mut Option<Parent>,
     mailbox: &Mailbox,
@@ -137,7 +137,10 @@ fn hire(
     let forked = Packets::pair().and_then(|(ours, theirs)| {
         let (mut ours, mut theirs) = (Some(ours), Some(theirs));
         let pid = process::fork_worker(|| {
-            drop((parent.take(), ours.take()));
+            drop(ours.take());
+            if let Some(parent) = parent.take() {
+                parent.leave();
+            }
             theirs.take().map_or(daemon::EXIT_TEMPORARY, |socket| {
                 worker::main(socket, mailbox, host)
             })
@@ -155,6 +158,15 @@ fn hire(
 }
 
 impl Parent {
+    /// In the worker: closes every descriptor of the parent's.
+    ///
+    /// The table (which everybody may read) is left alone, not freed: that would write to every
+    /// page of it, and the kernel would copy each of them for the worker.
+    fn leave(self) {
+        drop((self.poll, self.signals, self.channel, self.answers));
+        Box::leak(Box::new((self.users, self.workers, self.pauses)));
+    }
+
     /// Sends what waits, then takes one question.
     fn next(&mut self, buffer: &mut [u8]) -> io::Result<Next> {
         while let Some((packet, descriptor)) = self.answers.front() {

@@ -61,6 +61,8 @@ pub struct Server {
     /// Listeners that may have more connections for us.
     waiting: Vec<usize>,
     paused_until: Option<Instant>,
+    /// The last accept failed: said once, not with every try.
+    accept_fails: bool,
     connections: Vec<Option<Connection>>,
     /// Places in `connections` that are free.
     free: Vec<usize>,
@@ -97,6 +99,7 @@ impl Server {
             listeners: Vec::new(),
             waiting: Vec::new(),
             paused_until: None,
+            accept_fails: false,
             connections: Vec::new(),
             free: Vec::new(),
             live: 0,
@@ -325,16 +328,21 @@ impl Server {
                 };
                 let role = *role;
                 match listener.accept() {
-                    Ok((socket, peer)) => match self.adopt(socket, peer, role, now) {
-                        Ok(Some(at)) => again.push(at),
-                        Ok(None) => {}
-                        Err(error) => log::error("connection").val("error", error).send(),
-                    },
+                    Ok((socket, peer)) => {
+                        self.accept_fails = false;
+                        match self.adopt(socket, peer, role, now) {
+                            Ok(Some(at)) => again.push(at),
+                            Ok(None) => {}
+                            Err(error) => log::error("connection").val("error", error).send(),
+                        }
+                    }
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                     // Gone before it was taken.
                     Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                     Err(error) => {
-                        log::error("accept").val("error", error).send();
+                        if !std::mem::replace(&mut self.accept_fails, true) {
+                            log::error("accept").val("error", error).send();
+                        }
                         self.paused_until = Some(now + ACCEPT_PAUSE);
                         self.waiting.push(index);
                         break;

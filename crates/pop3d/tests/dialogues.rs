@@ -11,6 +11,15 @@ use std::net::Shutdown;
 use common::{Client, House, Setup};
 use daemon::process::{self, Order};
 
+/// Asks until it is so. For things that another process does and tells nobody.
+fn eventually(mut is_so: impl FnMut() -> bool) {
+    let start = std::time::Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < testkit::PATIENCE);
+        std::thread::yield_now();
+    }
+}
+
 #[test]
 fn a_whole_session() {
     let house = House::start(Setup::default());
@@ -220,7 +229,8 @@ fn an_answer_in_pieces_and_the_session_right_behind() {
     assert_eq!(&early, b"NOOP\r\n");
 }
 
-/// More than all buffers hold, towards a client that does not read at first.
+/// More than all buffers hold in both directions at once, towards a client that reads nothing
+/// before the other direction is through.
 #[test]
 fn back_pressure_both_ways() {
     let house = House::start(Setup {
@@ -233,42 +243,35 @@ fn back_pressure_both_ways() {
     client.line();
     let (_, mut reply) = house.question();
     reply.write_all(b"+ al\n").unwrap();
-    let total = 20_000_000usize;
+    let (down, up) = (20_000_000usize, 5_000_000usize);
     let mut writer = reply.try_clone().unwrap();
     let session = std::thread::spawn(move || {
         let block: Vec<u8> = (0..=255u8).cycle().take(65_536).collect();
-        let mut left = total;
+        let mut left = down;
         while left > 0 {
             let count = left.min(block.len());
             writer.write_all(&block[..count]).unwrap();
             left -= count;
         }
-        writer.shutdown(Shutdown::Write).unwrap();
     });
-    // The other direction at the same time, into a session that does not read yet.
-    let mut sender = client.socket.try_clone().unwrap();
-    let upload = std::thread::spawn(move || {
-        let _ = sender.write_all(&vec![b'x'; 5_000_000]);
+    let drain = std::thread::spawn(move || {
+        let mut seen = vec![0; up];
+        reply.read_exact(&mut seen).unwrap();
+        assert!(seen.iter().all(|octet| *octet == b'x'));
+        reply
     });
-    let mut drain = reply;
-    let read = std::thread::spawn(move || {
-        let mut seen = Vec::new();
-        let _ = drain.read_to_end(&mut seen);
-        seen.len()
-    });
-    let mut got = Vec::new();
-    client.socket.read_to_end(&mut got).unwrap();
-    assert_eq!(got.len(), total);
+    client.send(&vec![b'x'; up]);
+    let reply = drain.join().unwrap();
+    let mut got = vec![0; down];
+    client.socket.read_exact(&mut got).unwrap();
     assert!(
         got.iter()
             .enumerate()
             .all(|(at, octet)| *octet == (at % 65_536 % 256) as u8)
     );
     session.join().unwrap();
-    drop(client);
-    upload.join().unwrap();
-    drop(house);
-    assert!(read.join().unwrap() > 0);
+    reply.shutdown(Shutdown::Both).unwrap();
+    assert_eq!(client.rest(), "");
 }
 
 #[test]
@@ -322,12 +325,7 @@ fn limits_on_connections() {
     one.rest();
     drop(one);
     // The place is free again as soon as pop3d has seen the end.
-    loop {
-        let mut next = house.connect();
-        if next.line() == "+OK POP3 ready" {
-            break;
-        }
-    }
+    eventually(|| house.connect().line() == "+OK POP3 ready");
     let house = House::start(Setup {
         pop3: "max_sessions = 1",
         ..Setup::default()
@@ -363,7 +361,7 @@ fn a_replaced_daemon_keeps_its_sessions() {
     let mut client = house.login();
     process::order(house.pid, Order::Reload).unwrap();
     // Nobody listens any more: our test held no copy of the listeners.
-    while std::net::TcpStream::connect(house.pop3).is_ok() {}
+    eventually(|| std::net::TcpStream::connect(house.pop3).is_err());
     client.say("RETR 1");
     assert_eq!(client.lines(), ["+OK 3 octets", "x"]);
     client.say("QUIT");
@@ -474,4 +472,45 @@ fn banwatch_is_told() {
     client.send(b"QUIT\r\n");
     client.rest();
     assert_eq!(told(&house), [Connect]);
+}
+
+/// inetd's way: the connection on descriptor 0, here with authd's socket beside it.
+#[test]
+fn one_connection_from_inetd() {
+    use std::os::fd::OwnedFd;
+    use std::process::{Command, Stdio};
+
+    let house = House::start(Setup::default());
+    house.put("1.a", b"x\n");
+    for (role, good) in [("pop3", true), ("pop3s", true), ("smtp", false)] {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = Client::new(listener.local_addr().unwrap());
+        let (connection, _) = listener.accept().unwrap();
+        let (auth, theirs) = daemon::packet::Packets::pair().unwrap();
+        let mut child = Command::new("/bin/sh")
+            .arg("-c")
+            .arg("exec 3<&0 0<&1 1>&2; exec \"$0\" --config \"$1\" --role \"$2\"")
+            .arg(env!("CARGO_BIN_EXE_pop3d"))
+            .arg(house.dir.path().join("hikyaku.toml"))
+            .arg(role)
+            .env("LISTEN_FDS", "1")
+            .env("LISTEN_FDNAMES", "auth-pop3")
+            .stdin(OwnedFd::from(theirs))
+            .stdout(OwnedFd::from(connection))
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        if role == "pop3" {
+            client.send(b"NOOP\r\nQUIT\r\n");
+            assert_eq!(
+                client.rest(),
+                "+OK POP3 ready\r\n-ERR log in first\r\n+OK bye\r\n"
+            );
+        } else if role == "pop3s" {
+            client.send(b"no TLS\r\n");
+            client.rest_octets();
+        }
+        assert_eq!(child.wait().unwrap().success(), good, "{role}");
+        drop(auth);
+    }
 }

@@ -70,7 +70,7 @@ fn deliver(
     }
     header.remove_bcc();
     if !header.has("from") {
-        header.push(person.from_field(&from));
+        header.push(person.author_field(&from));
     }
     let mut seen = std::collections::HashSet::new();
     recipients.retain(|r| seen.insert(r.clone()));

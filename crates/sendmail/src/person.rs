@@ -96,7 +96,7 @@ impl Person {
     }
 
     /// The From field of a message that has none.
-    pub fn from_field(&self, from: &ReversePath) -> Vec<u8> {
+    pub fn author_field(&self, from: &ReversePath) -> Vec<u8> {
         let own = || {
             LocalPart::new(&self.name)
                 .ok()
@@ -220,7 +220,7 @@ mod tests {
     fn from_field() {
         let p = person();
         let field =
-            String::from_utf8(p.from_field(&ReversePath::parse_bare("a@b.example").unwrap()))
+            String::from_utf8(p.author_field(&ReversePath::parse_bare("a@b.example").unwrap()))
                 .unwrap();
         assert_eq!(field, "From: \"Al, the \\\"one\\\"\" <a@b.example>\r\n");
         let nobody = Person {
@@ -228,7 +228,7 @@ mod tests {
             ..person()
         };
         assert_eq!(
-            nobody.from_field(&ReversePath::Null),
+            nobody.author_field(&ReversePath::Null),
             b"From: al@h.example\r\n"
         );
     }

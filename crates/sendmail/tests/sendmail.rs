@@ -1,5 +1,8 @@
 //! The real program against the server core on a real socket.
 
+// A broken expectation is a panic, with its reason.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use std::io::{Read, Write};
 use std::os::unix::net::UnixListener;
 use std::process::{Command, Output, Stdio};

@@ -152,6 +152,7 @@ fn tls() {
     t.client.tls_started(&mut t.out);
     assert_eq!(t.said(), "EHLO here.example");
     assert!(t.client.is_encrypted());
+    assert_eq!(t.client.offers(), Offers::default());
     // What was offered in clear is forgotten; STARTTLS is not asked for again.
     assert_eq!(t.s("250-there~250 STARTTLS"), "MAIL FROM:<me@here.example>");
 }

@@ -27,7 +27,8 @@ use std::ops::Range;
 pub use answers::Answer;
 pub use body::{DATA_DISCARD_MAX, SpoolError};
 pub use session::{
-    AUTH_FAILURES_MAX, AuthOutcome, Event, Facts, JUNK_MAX, REFUSED_RECIPIENTS_MAX, Session, Wait,
+    AUTH_FAILURES_MAX, AuthOutcome, EXCESS_RECIPIENTS_MAX, Event, Facts, JUNK_MAX,
+    REFUSED_RECIPIENTS_MAX, Session, Wait,
 };
 
 use crate::codec::Missing;

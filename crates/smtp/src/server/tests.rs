@@ -244,6 +244,12 @@ fn submission_needs_tls_then_login() {
 }
 
 #[test]
+fn tls_forgets_what_was_said_in_clear() {
+    let t = dialogue(Role::Mx, "EHLO a -> 250\nSTARTTLS -> 220 2.0.0");
+    assert!(t.session().facts().hello.is_none() && t.session().facts().encrypted);
+}
+
+#[test]
 fn submissions_in_challenge_form() {
     let mut t = Trial::new(Role::Submissions);
     play(
@@ -425,6 +431,30 @@ fn recipient_limit() {
     }
     play(&mut t, "DATA -> 354\n. -> 250 2.0.0");
     assert_eq!(t.seen.messages[0].0.to.len(), 10);
+}
+
+#[test]
+fn excess_recipient_limit() {
+    let mut t = Trial::with(
+        Settings {
+            max_recipients: 1,
+            ..settings(Role::Mx)
+        },
+        SpoolFault::Never,
+    );
+    play(
+        &mut t,
+        "EHLO a -> 250\nMAIL FROM:<a@b> -> 250 2.1.0\nRCPT TO:<u@here.example> -> 250 2.1.5",
+    );
+    for _ in 1..EXCESS_RECIPIENTS_MAX {
+        assert_eq!(codes(&mut t, b"RCPT TO:<u@here.example>\r\n"), "452 4.5.3");
+    }
+    assert!(!t.seen.closed && t.seen.refused.len() == 1);
+    assert_eq!(
+        codes(&mut t, b"RCPT TO:<u@here.example>\r\n"),
+        "452 4.5.3, 421 4.7.0"
+    );
+    assert!(t.seen.closed);
 }
 
 #[test]
