@@ -6,6 +6,7 @@
 
 mod accounts;
 mod cmd_arc;
+mod cmd_ban;
 mod cmd_check;
 mod cmd_dkim;
 mod cmd_message;
@@ -51,6 +52,8 @@ enum Command {
     Reload(cmd_reload::Args),
     /// Look into a message.
     Message(cmd_message::Args),
+    /// Look at bans, make and lift them.
+    Ban(cmd_ban::Args),
     /// Verify and make DKIM signatures, look after their keys.
     Dkim(cmd_dkim::Args),
     /// Verify and make ARC seals.
@@ -67,6 +70,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Queue(args) => cmd_queue::run(&args, &mut context),
         Command::Reload(args) => cmd_reload::run(&args, &mut context),
         Command::Message(args) => cmd_message::run(&args, &mut context),
+        Command::Ban(args) => cmd_ban::run(&args, &mut context),
         Command::Dkim(args) => cmd_dkim::run(&args, &mut context),
         Command::Arc(args) => cmd_arc::run(&args, &mut context),
         Command::Srs(args) => cmd_srs::run(&args, &mut context),

@@ -263,6 +263,21 @@ mod tests {
     }
 
     #[test]
+    fn unfolding() {
+        for (raw, text) in [
+            ("a\r\n b", "a b"),
+            ("a\n\tb", "a\tb"),
+            ("a\nb", "a b"),
+            ("a\rb", "a b"),
+            ("a\r\n\r\n b", "a b"),
+            ("a\r\n", "a"),
+            ("ab", "ab"),
+        ] {
+            assert_eq!(unfold(raw.as_bytes()), text.as_bytes(), "{raw:?}");
+        }
+    }
+
+    #[test]
     fn many_openers_are_linear() {
         let hostile = "=?a?q?".repeat(200_000);
         assert_eq!(decode(hostile.as_bytes()).len(), hostile.len());

@@ -57,6 +57,15 @@ impl Domain {
     /// # Errors
     /// See [`BadDomain`]. One final dot is refused: it is valid in DNS and not in mail.
     pub fn new(text: &str) -> Result<Domain, BadDomain> {
+        Domain::check(text)?;
+        Ok(Domain(text.to_owned()))
+    }
+
+    /// Checks without making one.
+    ///
+    /// # Errors
+    /// As [`Domain::new`].
+    pub fn check(text: &str) -> Result<(), BadDomain> {
         if text.is_empty() {
             return Err(BadDomain::Empty);
         }
@@ -65,10 +74,10 @@ impl Domain {
         }
         if let Some(rest) = text.strip_prefix('[') {
             let inner = rest.strip_suffix(']').ok_or(BadDomain::Literal)?;
-            return check_literal(inner).map(|()| Domain(text.to_owned()));
+            return check_literal(inner);
         }
         if text.is_ascii() {
-            check_name(text)?;
+            check_name(text)
         } else {
             if text
                 .bytes()
@@ -77,9 +86,8 @@ impl Domain {
                 return Err(BadDomain::Character);
             }
             let ascii = idna::domain_to_ascii(text).map_err(|_| BadDomain::International)?;
-            check_name(&ascii)?;
+            check_name(&ascii)
         }
-        Ok(Domain(text.to_owned()))
     }
 
     /// The literal for an IP address, `[192.0.2.1]` or `[IPv6:2001:db8::1]` (RFC 5321 4.1.3).

@@ -12,7 +12,7 @@ mod spec;
 
 pub use domain::{BadDomain, DOMAIN_MAX, Domain, LABEL_MAX};
 pub use list::{AddressList, Entry, ListDefect, MAILBOXES_MAX, Mailbox};
-pub use raw::{Defects, RawEntry, RawList, RawMailbox};
+pub use raw::{Defects, RawEntry, RawList, RawMailbox, WORDS_MAX};
 pub use spec::{Address, BadAddress, LOCAL_MAX, LocalPart};
 
 pub(crate) use spec::{is_atext, is_dot_atom};

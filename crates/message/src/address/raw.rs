@@ -13,6 +13,10 @@ use std::ops::Range;
 
 use super::lexer::{Lexer, Token, unescape};
 
+/// Most words (and dots between them) of one phrase, local part or domain; what comes after them
+/// is left out and counts as garbage. Keeps memory in bounds: nothing else in a list is collected.
+pub const WORDS_MAX: usize = 1_000;
+
 /// One step through an address list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RawEntry<'a> {
@@ -50,7 +54,8 @@ pub struct Defects {
     pub garbage: bool,
     /// The angle bracket, a quote, a comment or a bracket is not closed.
     pub unclosed: bool,
-    /// White space or words where only a dot may be.
+    /// White space, words or anything else where only a dot may be: it is not known what address
+    /// is meant.
     pub spaced: bool,
     /// A source route, which is to be ignored (RFC 5321 appendix C).
     pub routed: bool,
@@ -132,7 +137,7 @@ impl<'a> RawList<'a> {
                 }
                 _ => false,
             };
-            if !part {
+            if !part || parts.len() >= WORDS_MAX {
                 self.again = Some(token);
                 break;
             }
@@ -193,8 +198,12 @@ impl<'a> RawList<'a> {
                     return;
                 }
                 Token::Comment(range) => mailbox.comment = Some(unescape(self.slice(range))),
-                Token::Special(b'.', _) | Token::Atom(_) | Token::Quoted(_) => words.push(token),
-                _ => mailbox.defects.garbage = true,
+                Token::Special(b'.', _) | Token::Atom(_) | Token::Quoted(_)
+                    if words.len() < WORDS_MAX =>
+                {
+                    words.push(token);
+                }
+                _ => mailbox.defects.spaced = true,
             }
         }
         mailbox.local = self.local(&words, mailbox);
@@ -247,7 +256,7 @@ impl<'a> RawList<'a> {
                     break;
                 }
                 Token::Comment(range) => mailbox.comment = Some(unescape(self.slice(range))),
-                _ => mailbox.defects.garbage = true,
+                _ => mailbox.defects.spaced = true,
             }
         }
         mailbox.defects.unclosed = true;
@@ -285,6 +294,8 @@ impl<'a> Iterator for RawList<'a> {
         let mut mailbox = RawMailbox::default();
         let mut words: Vec<Token> = Vec::new();
         let mut begun = false;
+        // Garbage after the first word, which is harmless in a phrase and not in an address.
+        let mut broken = false;
         while let Some(token) = self.token() {
             if !begun && !matches!(token, Token::Special(b',' | b';', _)) {
                 begun = true;
@@ -335,13 +346,21 @@ impl<'a> Iterator for RawList<'a> {
                         mailbox.defects.bare_phrase = true;
                     }
                     mailbox.local = self.local(local, &mut mailbox);
+                    mailbox.defects.spaced |= broken;
                     self.domain(&mut mailbox);
                     self.trailer(&mut mailbox);
                     return Some(self.finish(mailbox));
                 }
                 Token::Comment(range) => mailbox.comment = Some(unescape(self.slice(range))),
-                Token::Atom(_) | Token::Quoted(_) | Token::Special(b'.', _) => words.push(token),
-                Token::Literal(_) | Token::Special(..) => mailbox.defects.garbage = true,
+                Token::Atom(_) | Token::Quoted(_) | Token::Special(b'.', _)
+                    if words.len() < WORDS_MAX =>
+                {
+                    words.push(token);
+                }
+                _ => {
+                    mailbox.defects.garbage = true;
+                    broken |= !words.is_empty();
+                }
             }
         }
         if !words.is_empty() || mailbox.defects.garbage {

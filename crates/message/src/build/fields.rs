@@ -265,10 +265,9 @@ mod tests {
         lines
             .iter()
             .all(|line| line.len() <= LINE_HARD && !line.contains(['\r', '\n', '\0']))
-            && lines
-                .iter()
-                .skip(1)
-                .all(|line| line.starts_with([' ', '\t']) && !line.trim().is_empty())
+            && lines.iter().skip(1).all(|line| {
+                line.starts_with([' ', '\t']) && !line.trim_matches([' ', '\t']).is_empty()
+            })
     }
 
     proptest! {

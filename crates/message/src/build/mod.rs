@@ -15,17 +15,19 @@ mod message_id;
 mod multipart;
 mod name;
 mod received;
+mod status;
 mod words;
 
 pub use body::{Body, TransferEncoding};
 pub use crlf::Crlf;
-pub use dsn::{Action, BadStatus, Report, ReportRecipient, Returned, Status};
+pub use dsn::{Report, ReportRecipient, Returned};
 pub use field::{Field, TOKEN_MAX};
 pub use fields::Fields;
 pub use message_id::{BadMessageId, MESSAGE_ID_MAX, MessageId};
 pub use multipart::{BOUNDARY_MAX, BadBoundary, Boundary, Multipart};
 pub use name::{BadName, FieldName, NAME_MAX};
 pub use received::{Received, TlsUsed, With, return_path};
+pub use status::{Action, BadStatus, Status};
 
 /// Length that a folded line aims at, in octets without CRLF (RFC 5322 2.1.1).
 pub const LINE_SOFT: usize = 78;

@@ -87,7 +87,7 @@ impl Received<'_> {
     pub fn write_to(&self, out: &mut Vec<u8>) {
         let mut field = Field::begin(out, FieldName::RECEIVED);
         self.write_from(&mut field);
-        if Domain::new(self.by).is_ok() {
+        if Domain::check(self.by).is_ok() {
             field.words("by").words(self.by);
         } else {
             field.words("by unknown").comment(self.by);
@@ -134,11 +134,11 @@ impl Received<'_> {
         };
         let literal = Domain::literal(ip);
         let info = match self.reverse_name {
-            Some(name) if Domain::new(name).is_ok() => format!("({name} {literal})"),
+            Some(name) if Domain::check(name).is_ok() => format!("({name} {literal})"),
             _ => format!("({literal})"),
         };
         field.words("from");
-        if Domain::new(self.helo).is_ok() {
+        if Domain::check(self.helo).is_ok() {
             field.words(self.helo).words(&info);
         } else {
             field.words(literal.as_str()).words(&info);

@@ -106,8 +106,12 @@ mod tests {
             "ü x".repeat(100),
             "\u{1F4EC}a".repeat(90),
         ] {
-            for word in encode_run(&text) {
+            for word in encode_run(&text).into_iter().chain(encode_q(&text)) {
                 assert!(word.len() <= WORD_MAX, "{}", word.len());
+            }
+            for word in encode_q(&text) {
+                let alone = crate::words::decode(word.as_bytes()).into_owned();
+                assert!(!alone.contains(char::REPLACEMENT_CHARACTER), "{word}");
             }
             for word in encode_b(&text) {
                 let inner = &word[PREFIX_B.len()..word.len() - SUFFIX.len()];

@@ -12,6 +12,9 @@ use crate::scan::{Fields, RawField};
 /// Address fields in the envelope's order.
 const ADDRESSES: [&str; 6] = ["From", "Sender", "Reply-To", "To", "Cc", "Bcc"];
 
+/// Most fields of one name whose addresses are shown; the grammar allows one (RFC 5322 3.6).
+pub const ADDRESS_FIELDS_MAX: usize = 100;
+
 /// The fields of one header that the envelope shows.
 #[derive(Default)]
 struct Found<'a> {
@@ -35,6 +38,7 @@ impl<'a> Found<'a> {
                 2 | 3 | 4 | 6 | 8 => {
                     if let Some(at) = ADDRESSES.iter().position(|name| field.is(name))
                         && let Some(list) = found.lists.get_mut(at)
+                        && list.len() < ADDRESS_FIELDS_MAX
                     {
                         list.push(field);
                     }

@@ -8,5 +8,5 @@ mod envelope;
 mod string;
 
 pub use body::{body, body_structure};
-pub use envelope::envelope;
+pub use envelope::{ADDRESS_FIELDS_MAX, envelope};
 pub use string::nstring;

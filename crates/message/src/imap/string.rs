@@ -15,32 +15,41 @@ pub fn nstring(out: &mut Vec<u8>, text: Option<&[u8]>) {
 }
 
 pub(super) fn string(out: &mut Vec<u8>, text: &[u8]) {
+    write(out, text, |octet| octet);
+}
+
+/// A string in upper case, as types and encodings are shown by custom.
+pub(super) fn upper(out: &mut Vec<u8>, text: &[u8]) {
+    write(out, text, |octet| octet.to_ascii_uppercase());
+}
+
+fn write(out: &mut Vec<u8>, text: &[u8], map: impl Fn(u8) -> u8) {
     let quotable = text.len() <= QUOTED_MAX
         && text
             .iter()
             .all(|b| b.is_ascii() && !matches!(b, 0 | b'\r' | b'\n'));
     if !quotable {
-        out.extend_from_slice(format!("{{{}}}\r\n", text.len()).as_bytes());
-        out.extend(text.iter().map(|b| if *b == 0 { b'?' } else { *b }));
+        out.push(b'{');
+        number(out, text.len() as u64);
+        out.extend_from_slice(b"}\r\n");
+        out.extend(text.iter().map(|b| if *b == 0 { b'?' } else { map(*b) }));
         return;
     }
+    out.reserve(text.len() + 2);
     out.push(b'"');
     for octet in text {
         if matches!(octet, b'"' | b'\\') {
             out.push(b'\\');
         }
-        out.push(*octet);
+        out.push(map(*octet));
     }
     out.push(b'"');
 }
 
-/// A string in upper case, as types and encodings are shown by custom.
-pub(super) fn upper(out: &mut Vec<u8>, text: &[u8]) {
-    string(out, &text.to_ascii_uppercase());
-}
-
 pub(super) fn number(out: &mut Vec<u8>, number: u64) {
-    out.extend_from_slice(number.to_string().as_bytes());
+    use std::io::Write;
+    // Writing to a vector does not fail.
+    let _ = write!(out, "{number}");
 }
 
 #[cfg(test)]

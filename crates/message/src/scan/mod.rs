@@ -1,6 +1,6 @@
 //! The scanner: where everything in a message is, in one pass and without copying.
 //!
-//! [`Fields`] walks over a header block. [`Scanner`] finds the MIME structure of a whole message
+//! [`Fields`] walks over a header block, [`FieldStream`] over one that comes in blocks. [`Scanner`] finds the MIME structure of a whole message
 //! or of a stream of blocks with the same result, and [`Audit`] looks for octets and line lengths
 //! that transport forbids. Work is linear in the message, memory is bounded by [`PARTS_MAX`],
 //! [`DEPTH_MAX`] and [`FIELD_KEEP_MAX`] whatever comes in.
@@ -8,6 +8,7 @@
 mod audit;
 mod boundaries;
 mod field;
+mod field_stream;
 mod part;
 mod scanner;
 #[cfg(test)]
@@ -15,6 +16,7 @@ mod tests;
 
 pub use audit::Audit;
 pub use field::{Fields, NAME_MAX, RawField};
+pub use field_stream::{FieldRange, FieldStream};
 pub use part::{Defect, Defects, Kind, Part, Structure};
 pub use scanner::Scanner;
 

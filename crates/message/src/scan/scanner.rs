@@ -4,15 +4,15 @@
 //! being read, and the stack of open multiparts; a whole message is one block and copies nothing
 //! but those values.
 
+mod header;
+
 use std::sync::LazyLock;
 
 use memchr::{memchr, memchr_iter, memmem};
 
 use super::boundaries::{Boundaries, Delimiter};
-use super::field::name_len;
 use super::part::{Defect, Defects, Kind, Part, Structure};
-use super::{BOUNDARY_MAX, DELIMITER_MAX, DEPTH_MAX, FIELD_KEEP_MAX, PARTS_MAX};
-use crate::media::MediaType;
+use super::{DELIMITER_MAX, FIELD_KEEP_MAX, PARTS_MAX};
 use crate::transfer::Encoding;
 
 static LINE_OF_HYPHENS: LazyLock<memmem::Finder<'static>> =
@@ -249,207 +249,6 @@ impl Scanner {
         };
     }
 
-    // ----- headers
-
-    fn header<'b>(&mut self, block: &'b [u8]) -> &'b [u8] {
-        let Some(at) = memchr(b'\n', block) else {
-            self.hold(block);
-            return b"";
-        };
-        let (line, rest) = block.split_at(at + 1);
-        self.header_line(Line::of(line));
-        rest
-    }
-
-    fn header_line(&mut self, line: Line<'_>) {
-        let text = line.text();
-        let start = self.offset;
-        let Some(first) = text.first() else {
-            self.end_field();
-            self.pass(line);
-            self.count_header_line();
-            self.end_header(self.offset);
-            return;
-        };
-        match first {
-            b'-' if self.open.any() => {
-                if let Some(delimiter) = self.delimiter_in(line) {
-                    self.end_headers(start.saturating_sub(self.eol));
-                    self.delimiter(delimiter, line);
-                    return;
-                }
-                self.end_field();
-                if name_len(text).is_none() {
-                    self.defect(Defect::NotAField);
-                }
-            }
-            b' ' | b'\t' => {
-                if self.keep != Keep::Nothing {
-                    self.collect(line.octets, start + line.text_len());
-                } else if self
-                    .parts
-                    .last()
-                    .is_some_and(|part| part.header.start == start)
-                {
-                    self.defect(Defect::NotAField);
-                }
-            }
-            first => {
-                self.end_field();
-                match name_len(text) {
-                    None => self.defect(Defect::NotAField),
-                    Some(colon) if matches!(first, b'C' | b'c') => {
-                        self.begin_field(line, colon, start)
-                    }
-                    Some(_) => {}
-                }
-            }
-        }
-        self.count_header_line();
-        self.pass(line);
-    }
-
-    fn count_header_line(&mut self) {
-        if let Some(part) = self.parts.last_mut() {
-            part.header_lines = part.header_lines.saturating_add(1);
-        }
-    }
-
-    fn begin_field(&mut self, line: Line<'_>, colon: usize, start: usize) {
-        let (name, value) = line.octets.split_at(colon);
-        let name = name.trim_ascii_end();
-        let (keep, seen) = if name.eq_ignore_ascii_case(b"Content-Type") {
-            (Keep::ContentType, &mut self.said.has_type)
-        } else if name.eq_ignore_ascii_case(b"Content-Transfer-Encoding") {
-            (Keep::Encoding, &mut self.said.has_encoding)
-        } else {
-            return;
-        };
-        if std::mem::replace(seen, true) {
-            self.defect(Defect::Repeated);
-            return;
-        }
-        self.keep = keep;
-        self.field.clear();
-        let at = start + colon + 1;
-        if keep == Keep::ContentType
-            && let Some(part) = self.parts.last_mut()
-        {
-            part.content_type = at..at;
-        }
-        self.collect(value.get(1..).unwrap_or_default(), start + line.text_len());
-    }
-
-    /// Adds octets to the field being kept; `end` is the offset after them, line end left out.
-    fn collect(&mut self, octets: &[u8], end: usize) {
-        let room = FIELD_KEEP_MAX
-            .saturating_sub(self.field.len())
-            .min(octets.len());
-        self.field
-            .extend_from_slice(octets.get(..room).unwrap_or_default());
-        if self.keep == Keep::ContentType
-            && let Some(part) = self.parts.last_mut()
-        {
-            // Who reads the value again from the message has to see what was read here.
-            part.content_type.end = end.min(part.content_type.start + FIELD_KEEP_MAX);
-        }
-    }
-
-    /// The field being kept is complete.
-    fn end_field(&mut self) {
-        let mut defect = None;
-        match std::mem::replace(&mut self.keep, Keep::Nothing) {
-            Keep::Nothing => {}
-            Keep::Encoding => {
-                let encoding = Encoding::read(&self.field);
-                if encoding == Encoding::Unknown {
-                    defect = Some(Defect::UnknownEncoding);
-                }
-                if let Some(part) = self.parts.last_mut() {
-                    part.encoding = encoding;
-                }
-            }
-            Keep::ContentType => match MediaType::read(&self.field) {
-                None => defect = Some(Defect::BadContentType),
-                Some(media) if media.is("multipart", "*") => {
-                    let boundary = media.params.octets("boundary").unwrap_or_default();
-                    let boundary = boundary.trim_ascii_end();
-                    if (1..=BOUNDARY_MAX).contains(&boundary.len()) {
-                        self.boundary.clear();
-                        self.boundary.extend_from_slice(boundary);
-                        self.said.kind = Kind::Multipart;
-                        self.said.digest = media.is("multipart", "digest");
-                    } else {
-                        defect = Some(Defect::NoBoundary);
-                    }
-                }
-                Some(media) if media.is("message", "rfc822") || media.is("message", "global") => {
-                    self.said.kind = Kind::Message;
-                }
-                Some(_) => {}
-            },
-        }
-        if let Some(defect) = defect {
-            self.defect(defect);
-        }
-    }
-
-    /// Ends the header of the last part; its body begins at `at`.
-    fn end_header(&mut self, at: usize) {
-        let (lines, depth, full) = (self.lines, self.open.depth(), self.parts.len() >= PARTS_MAX);
-        let index = (self.parts.len() - 1) as u32;
-        let Some(part) = self.parts.last_mut() else {
-            return;
-        };
-        // A delimiter takes the line end before it, but not from before the part.
-        let at = at.max(part.header.start);
-        part.header.end = at;
-        part.body = at..at;
-        part.lines = lines;
-        let mut kind = self.said.kind;
-        if part.in_digest && !self.said.has_type {
-            kind = Kind::Message;
-        }
-        if kind != Kind::Leaf
-            && matches!(part.encoding, Encoding::Base64 | Encoding::QuotedPrintable)
-        {
-            part.defects.add(Defect::EncodedContainer);
-            // Multiparts so labelled are plain in practice: their parts carry the encodings.
-            if kind == Kind::Message {
-                kind = Kind::Leaf;
-            }
-        }
-        if kind != Kind::Leaf && depth >= DEPTH_MAX {
-            part.defects.add(Defect::TooDeep);
-            kind = Kind::Leaf;
-        }
-        if kind == Kind::Message && full {
-            part.defects.add(Defect::TooManyParts);
-            kind = Kind::Leaf;
-        }
-        part.kind = kind;
-        self.phase = Phase::Body { line_start: true };
-        match kind {
-            Kind::Leaf => self.leaf = Some(index),
-            Kind::Multipart => self.open.push(index, &self.boundary, self.said.digest),
-            Kind::Message => {
-                self.open.push(index, b"", false);
-                self.begin_part(Some(index), false, at);
-            }
-        }
-    }
-
-    /// Ends all headers that a delimiter or the end of the message has cut off.
-    fn end_headers(&mut self, at: usize) {
-        while self.phase == Phase::Header {
-            self.end_field();
-            self.defect(Defect::NoEmptyLine);
-            self.end_header(at);
-        }
-    }
-
-    // ----- bodies
-
     fn body<'b>(&mut self, block: &'b [u8], line_start: bool) -> &'b [u8] {
         if !self.open.any() {
             self.pass_text(block);
@@ -550,6 +349,29 @@ impl Scanner {
                 });
             }
             self.end_body(index, end, lines);
+            self.fit_into(index);
+        }
+    }
+
+    /// A container whose last part has no body: the line end before the delimiter is that of the
+    /// part's empty line (or of an inner delimiter), so nothing of the part may reach further.
+    fn fit_into(&mut self, index: u32) {
+        let Some((before, inside)) = self.parts.split_at_mut_checked(index as usize + 1) else {
+            return;
+        };
+        let Some(outer) = before.last() else { return };
+        let end = outer.body.end;
+        for part in inside
+            .iter_mut()
+            .rev()
+            .take_while(|part| part.body.start > end)
+        {
+            part.header_lines = part
+                .header_lines
+                .saturating_sub(u32::from(part.header.end > part.header.start));
+            part.header = part.header.start.min(end)..end;
+            part.body = end..end;
+            part.content_type = part.content_type.start.min(end)..part.content_type.end.min(end);
         }
     }
 

@@ -339,7 +339,6 @@ fn pieces() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
     fn blocks_make_no_difference(text in pieces(), size in 1usize..20) {
@@ -390,5 +389,52 @@ proptest! {
         }
         let mut audit = Audit::new();
         audit.push(text.as_bytes());
+    }
+}
+
+#[test]
+fn an_embedded_message_without_a_body() {
+    let text = "Content-Type: multipart/digest; boundary=b\r\n\r\n--b\r\n\r\nA: b\r\n\r\n--b\r\n\r\nContent-Type: message/rfc822\r\n\r\n--b--\r\n";
+    let structure = Scanner::scan(text.as_bytes());
+    let shown: Vec<(&str, &str)> = structure
+        .parts()
+        .iter()
+        .skip(1)
+        .map(|part| (&text[part.header.clone()], &text[part.body.clone()]))
+        .collect();
+    let inner = "Content-Type: message/rfc822\r\n";
+    assert_eq!(
+        shown,
+        [
+            ("\r\n", "A: b\r\n"),
+            ("A: b\r\n", ""),
+            ("\r\n", inner),
+            (inner, ""),
+            ("", "")
+        ]
+    );
+    for size in 1..30 {
+        assert_eq!(in_blocks(text.as_bytes(), size), structure);
+    }
+}
+
+#[test]
+fn a_part_without_a_body_at_the_end_of_two_multiparts() {
+    let head = "Content-Type: multipart/mixed; boundary=o\r\n\r\n--o\r\nContent-Type: multipart/mixed; boundary=i\r\n\r\n--i\r\n";
+    for (rest, header) in [
+        ("--o--\r\n", ""),
+        ("X: y\r\n\r\n--o--\r\n", "X: y\r\n"),
+        ("X: y\r\n--o--\r\n", "X: y"),
+    ] {
+        let text = format!("{head}{rest}");
+        let structure = Scanner::scan(text.as_bytes());
+        let [_, inner, last] = structure.parts() else {
+            panic!()
+        };
+        assert_eq!(
+            (&text[last.header.clone()], &text[last.body.clone()]),
+            (header, "")
+        );
+        assert_eq!(last.body.end, inner.body.end, "{rest}");
     }
 }

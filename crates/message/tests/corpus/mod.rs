@@ -153,7 +153,7 @@ fn header(dice: &mut Dice, n: u64, eol: &str) -> String {
 /// One entity: Content fields, empty line, content.
 fn entity(dice: &mut Dice, kind: usize, depth: usize, n: u64, eol: &str) -> String {
     let lines = 1 + dice.below(30);
-    let octets = 200 + dice.below(30_000);
+    let octets = 200 + dice.below(38_500);
     match kind {
         0 => format!("{eol}{}", text(dice, lines, eol)),
         1 => format!(
