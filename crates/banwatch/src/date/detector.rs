@@ -4,26 +4,103 @@ use std::rc::Rc;
 
 use super::template::{BadDate, Template, untied};
 use super::zone::Zone;
-use crate::pattern::{Machine, Outcome};
+use crate::pattern::Machine;
+
+/// Parts of the usual formats.
+macro_rules! part {
+    (day_name) => {
+        "(?:%a )?"
+    };
+    (clock) => {
+        "%H:%M:%S"
+    };
+    // the hour may have a space in place of its zero
+    (wide_clock) => {
+        "%k:%M:%S"
+    };
+    (point_fraction) => {
+        r"(?:\.%f)?"
+    };
+    (fraction) => {
+        "(?:[.,]%f)?"
+    };
+    (then_year) => {
+        "(?: %ExY)?"
+    };
+    (then_offset) => {
+        r"(?:\s*%z)?"
+    };
+    (between) => {
+        "(?:T| {1,2})"
+    };
+    // what syslog and asctime write
+    (stamp) => {
+        concat!(
+            part!(day_name),
+            "%b %d ",
+            part!(wide_clock),
+            part!(point_fraction),
+            part!(then_year)
+        )
+    };
+}
 
 /// The formats tried where nothing else is said, most precise first.
 const DEFAULT: [&str; 17] = [
-    r"%ExY(?P<_sep>[-/.])%m(?P=_sep)%d(?:T|  ?)%H:%M:%S(?:[.,]%f)?(?:\s*%z)?",
-    r"(?:%a )?%b %d %k:%M:%S(?:\.%f)?(?: %ExY)?",
-    r"(?:%a )?%b %d %ExY %k:%M:%S(?:\.%f)?",
-    r"%d(?P<_sep>[-/])%m(?P=_sep)(?:%ExY|%Exy) %k:%M:%S",
-    r"%d(?P<_sep>[-/])%b(?P=_sep)%ExY[ :]?%H:%M:%S(?:\.%f)?(?: %z)?",
-    r"%m/%d/%ExY:%H:%M:%S",
-    r"%m-%d-%ExY %k:%M:%S(?:\.%f)?",
+    // 2005-01-23T21:59:59.98+0200, 2005/01/23 21:59:59, 2005.01.23 21:59:59
+    concat!(
+        "%ExY(?P<mark>[-/.])%m(?P=mark)%d",
+        part!(between),
+        part!(clock),
+        part!(fraction),
+        part!(then_offset)
+    ),
+    // Jan 23 21:59:59, Sun Jan 23 21:59:59.01 2005
+    part!(stamp),
+    // Sun Jan 23 2005 21:59:59
+    concat!(
+        part!(day_name),
+        "%b %d %ExY ",
+        part!(wide_clock),
+        part!(point_fraction)
+    ),
+    // 23/01/2005 21:59:59, 23-01-05 21:59:59
+    concat!(
+        "%d(?P<mark>[-/])%m(?P=mark)(?:%ExY|%Exy) ",
+        part!(wide_clock)
+    ),
+    // 23/Jan/2005:21:59:59 +0200, 23-Jan-2005 21:59:59.25
+    concat!(
+        "%d(?P<mark>[-/])%b(?P=mark)%ExY[ :]?",
+        part!(clock),
+        part!(point_fraction),
+        "(?: %z)?"
+    ),
+    // 01/23/2005:21:59:59
+    concat!("%m/%d/%ExY:", part!(clock)),
+    // 01-23-2005 21:59:59.25
+    concat!("%m-%d-%ExY ", part!(wide_clock), part!(point_fraction)),
     "EPOCH",
-    r"{^LN-BEG}%H:%M:%S",
-    r"^<%m/%d/%Exy@%H:%M:%S>",
-    r"%Exy%Exm%Exd  ?%H:%M:%S",
-    r"%b %d, %ExY %I:%M:%S %p",
-    r"^%b-%d-%Exy %k:%M:%S",
-    r"%ExY%Exm%Exd(?:T|  ?)%ExH%ExM%ExS(?:[.,]%f)?(?:\s*%z)?",
-    r"(?:%Z )?(?:%a )?%b %d %k:%M:%S(?:\.%f)?(?: %ExY)?",
-    r"(?:%z )?(?:%a )?%b %d %k:%M:%S(?:\.%f)?(?: %ExY)?",
+    concat!("{^LN-BEG}", part!(clock)),
+    // <01/23/05@21:59:59>
+    concat!("^<%m/%d/%Exy@", part!(clock), ">"),
+    // 050123 21:59:59
+    concat!("%Exy%Exm%Exd {1,2}", part!(clock)),
+    // Jan 23, 2005 9:59:59 PM
+    "%b %d, %ExY %I:%M:%S %p",
+    // Jan-23-05 21:59:59
+    concat!("^%b-%d-%Exy ", part!(wide_clock)),
+    // 20050123T215959, 20050123 215959
+    concat!(
+        "%ExY%Exm%Exd",
+        part!(between),
+        "%ExH%ExM%ExS",
+        part!(fraction),
+        part!(then_offset)
+    ),
+    // with a zone in front
+    concat!("(?:%Z )?", part!(stamp)),
+    concat!("(?:%z )?", part!(stamp)),
     "TAI64N",
 ];
 
@@ -35,7 +112,11 @@ const UNUSED: i64 = 300;
 const FRESH: i64 = 30;
 
 fn template(source: &str, year: i64) -> Result<Template, BadDate> {
-    let key = if source.contains('%') { source.to_owned() } else { source.to_uppercase() };
+    let key = if source.contains('%') {
+        source.to_owned()
+    } else {
+        source.to_uppercase()
+    };
     let (line, bare) = match key.strip_prefix("{^LN-BEG}").or(key.strip_prefix('^')) {
         Some(b) => (true, b),
         None => (false, key.as_str()),
@@ -149,9 +230,15 @@ impl Detector {
         year: i64,
     ) -> Result<Detector, BadDate> {
         let mut list: Vec<Template> = Vec::new();
-        let lines = datepattern.unwrap_or("{DEFAULT}").split('\n').map(str::trim);
+        let lines = datepattern
+            .unwrap_or("{DEFAULT}")
+            .split('\n')
+            .map(str::trim);
         for (i, line) in lines.filter(|l| !l.is_empty()).enumerate() {
-            let bad = |why: &str| BadDate { pattern: line.to_owned(), why: why.to_owned() };
+            let bad = |why: &str| BadDate {
+                pattern: line.to_owned(),
+                why: why.to_owned(),
+            };
             if i >= PATTERNS_MAX {
                 return Err(bad("too many lines"));
             }
@@ -159,9 +246,10 @@ impl Detector {
             let ignore_double = !list.is_empty();
             let more = match upper.as_str() {
                 "{DEFAULT}" => defaults(year, true)?,
-                "{^LN-BEG}" => {
-                    defaults(year, true)?.into_iter().filter(|t| t.line_begin).collect()
-                }
+                "{^LN-BEG}" => defaults(year, true)?
+                    .into_iter()
+                    .filter(|t| t.line_begin)
+                    .collect(),
                 "{NONE}" => vec![template("{UNB}^", year)?],
                 _ => match upper.find("{DATE}") {
                     Some(at) if line.is_char_boundary(at) && line.is_char_boundary(at + 6) => {
@@ -170,9 +258,15 @@ impl Detector {
                         let plain = defaults(year, false)?;
                         let all: Result<Vec<_>, _> =
                             plain.iter().map(|t| wrapped(t, &wrap, year)).collect();
-                        all?
+                        let all = all?;
+                        all.iter().try_for_each(Template::check)?;
+                        all
                     }
-                    _ => vec![template(line, year)?],
+                    _ => {
+                        let t = template(line, year)?;
+                        t.check()?;
+                        vec![t]
+                    }
                 },
             };
             for t in more {
@@ -236,7 +330,9 @@ impl Detector {
         self.last.dated = None;
         if template.line_begin && m.seen() < line.len() && start < end {
             self.last.prefix.clear();
-            self.last.prefix.extend_from_slice(line.as_bytes().get(..=m.seen()).unwrap_or(&[]));
+            self.last
+                .prefix
+                .extend_from_slice(line.as_bytes().get(..=m.seen()).unwrap_or(&[]));
             self.last.dated = Some(dated);
             self.last.index = index;
             self.last.now = now;
@@ -257,23 +353,24 @@ impl Detector {
             let (start, end) = (self.last_start, self.last_end);
             let [b0, b1, e0, e1] = self.edges;
             let loose = |b: Option<u8>| b.is_some_and(|b| !b.is_ascii_alphanumeric());
-            let before = start.checked_sub(1).and_then(byte) == b0 || (byte(start) == b1 && loose(b1));
+            let before =
+                start.checked_sub(1).and_then(byte) == b0 || (byte(start) == b1 && loose(b1));
             let behind = byte(end) == e1 || (end.checked_sub(1).and_then(byte) == e0 && loose(e0));
             let hit = if t.tied {
                 skip = self.last_index;
-                t.pattern.search(line, m)
+                t.search(line, 0, m)
             } else if before && behind && line.is_char_boundary(start) && start <= line.len() {
                 let part = line.get(..end).unwrap_or(line);
                 if start <= part.len() {
-                    t.pattern.search_at(part, start, m)
+                    t.search(part, start, m)
                 } else {
-                    Outcome::NoMatch
+                    false
                 }
             } else {
                 skip = self.last_index;
-                t.pattern.search(line, m)
+                t.search(line, 0, m)
             };
-            if hit == Outcome::Match {
+            if hit {
                 e.found += 1;
                 let span = m.span(0)?;
                 if single || t.tied || span == (start, end) {
@@ -290,9 +387,11 @@ impl Detector {
                     continue;
                 }
                 let next_found = self.entries.get(i + 1).map_or(0, |e| e.found);
-                let Some(e) = self.entries.get_mut(i) else { break };
+                let Some(e) = self.entries.get_mut(i) else {
+                    break;
+                };
                 let t = Rc::clone(&e.template);
-                if t.pattern.search(line, m) != Outcome::Match {
+                if !t.search(line, 0, m) {
                     continue;
                 }
                 e.found += 1;
@@ -314,7 +413,7 @@ impl Detector {
             (Some(i), _) => i,
             (None, Some((_, i))) => {
                 let t = Rc::clone(&self.entries.get(i)?.template);
-                if t.pattern.search(line, m) != Outcome::Match {
+                if !t.search(line, 0, m) {
                     return None;
                 }
                 i
@@ -337,19 +436,31 @@ impl Detector {
             span.1.checked_sub(1).and_then(byte),
             byte(span.1),
         ];
-        let index = if index > 0 && index != self.last_index { self.promote(index) } else { index };
+        let index = if index > 0 && index != self.last_index {
+            self.promote(index)
+        } else {
+            index
+        };
         self.last_index = index;
         Some((index, span))
     }
 
     /// Moves a format forward when it is seen more often than those before it.
     fn promote(&mut self, index: usize) -> usize {
-        let Some(e) = self.entries.get(index) else { return index };
+        let Some(e) = self.entries.get(index) else {
+            return index;
+        };
         let (weight, stale) = (e.weight(), e.last_used - UNUSED);
         let beats = |i: usize| {
-            self.entries.get(i).is_some_and(|o| weight > o.weight() || stale > o.last_used)
+            self.entries
+                .get(i)
+                .is_some_and(|o| weight > o.weight() || stale > o.last_used)
         };
-        let mut to = if self.first_unused < index { self.first_unused } else { index / 2 };
+        let mut to = if self.first_unused < index {
+            self.first_unused
+        } else {
+            index / 2
+        };
         if !beats(to) {
             if to == index - 1 {
                 return index;
@@ -361,7 +472,11 @@ impl Detector {
         }
         let e = self.entries.remove(index);
         self.entries.insert(to, e);
-        while self.entries.get(self.first_unused).is_some_and(|e| e.hits > 0) {
+        while self
+            .entries
+            .get(self.first_unused)
+            .is_some_and(|e| e.hits > 0)
+        {
             self.first_unused += 1;
         }
         to

@@ -47,11 +47,28 @@ impl Field {
 }
 
 const MONTHS: [&str; 12] = [
-    "january", "february", "march", "april", "may", "june", "july", "august", "september",
-    "october", "november", "december",
+    "january",
+    "february",
+    "march",
+    "april",
+    "may",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
+    "december",
 ];
-const DAYS: [&str; 7] =
-    ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
+const DAYS: [&str; 7] = [
+    "monday",
+    "tuesday",
+    "wednesday",
+    "thursday",
+    "friday",
+    "saturday",
+    "sunday",
+];
 
 fn named(names: &[&str], text: &str) -> Option<i64> {
     let short = text.len() == 3;
@@ -75,8 +92,10 @@ pub(crate) fn weekday(text: &str) -> Option<i64> {
 }
 
 fn name_group(group: &str, names: &[&str], short: bool) -> String {
-    let mut list: Vec<&str> =
-        names.iter().map(|n| if short { n.get(..3).unwrap_or(n) } else { n }).collect();
+    let mut list: Vec<&str> = names
+        .iter()
+        .map(|n| if short { n.get(..3).unwrap_or(n) } else { n })
+        .collect();
     list.sort_by_key(|n| std::cmp::Reverse(n.len()));
     format!("(?P<{group}>{})", list.join("|"))
 }

@@ -1,8 +1,10 @@
 //! One way of writing a date: the expression that finds it and how it is read.
 
+use std::sync::OnceLock;
+
 use super::fields::{Field, expression, month, weekday};
 use super::zone::{Civil, Zone, offset_minutes};
-use crate::pattern::{Machine, Pattern};
+use crate::pattern::{Machine, Outcome, Pattern};
 
 /// Why a `datepattern` is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,9 +25,12 @@ impl std::error::Error for BadDate {}
 
 #[derive(Clone, Debug)]
 enum Reading {
-    Fields(Vec<(usize, Field)>),
+    Fields,
     /// Seconds, or with `long` also milli- and microseconds, in this group.
-    Epoch { group: usize, long: bool },
+    Epoch {
+        group: usize,
+        long: bool,
+    },
     Tai,
 }
 
@@ -40,6 +45,9 @@ enum Bound {
     Line,
 }
 
+/// The expression, and which of its groups hold which fields.
+type Compiled = (Pattern, Vec<(usize, Field)>);
+
 /// A date format.
 #[derive(Debug)]
 pub(crate) struct Template {
@@ -53,7 +61,8 @@ pub(crate) struct Template {
     pub(crate) line_begin: bool,
     /// Preferred when formats compete.
     pub(crate) weight: f64,
-    pub(crate) pattern: Pattern,
+    regex: String,
+    compiled: OnceLock<Option<Compiled>>,
     reading: Reading,
 }
 
@@ -71,7 +80,9 @@ fn has_group(regex: &str) -> bool {
 /// `^`, `(^`, `(?:^`, `**`, `(**` in front: the pattern ties itself.
 fn own_begin(regex: &str) -> bool {
     let bare = regex.trim_start_matches('(');
-    bare.starts_with('^') || bare.starts_with("**") || (bare.len() < regex.len() && bare.starts_with("?:^"))
+    bare.starts_with('^')
+        || bare.starts_with("**")
+        || (bare.len() < regex.len() && bare.starts_with("?:^"))
 }
 
 /// `$`, `$)`, `\b`, `\s`, `**` at the end, not escaped.
@@ -80,7 +91,9 @@ fn own_end(regex: &str) -> bool {
     if let Some(h) = regex.trim_end_matches(')').strip_suffix("**") {
         return free(h);
     }
-    ["$", "$)", "\\b", "\\s"].iter().any(|s| regex.strip_suffix(s).is_some_and(free))
+    ["$", "$)", "\\b", "\\s"]
+        .iter()
+        .any(|s| regex.strip_suffix(s).is_some_and(free))
 }
 
 fn without_stars(regex: &str) -> String {
@@ -108,12 +121,19 @@ pub(crate) fn untied(pattern: &str) -> &str {
 /// Cuts the first `(?flags)` out.
 fn take_flags(regex: &str) -> (String, String) {
     let mut from = 0;
-    while let Some(at) = regex.get(from..).and_then(|r| r.find("(?")).map(|i| i + from) {
+    while let Some(at) = regex
+        .get(from..)
+        .and_then(|r| r.find("(?"))
+        .map(|i| i + from)
+    {
         let rest = regex.get(at + 2..).unwrap_or("");
         let n = rest.bytes().take_while(u8::is_ascii_lowercase).count();
         if n > 0 && rest.as_bytes().get(n) == Some(&b')') && !regex[..at].ends_with('\\') {
             let flags = regex.get(at..at + n + 3).unwrap_or("").to_owned();
-            return (flags, format!("{}{}", &regex[..at], rest.get(n + 1..).unwrap_or("")));
+            return (
+                flags,
+                format!("{}{}", &regex[..at], rest.get(n + 1..).unwrap_or("")),
+            );
         }
         from = at + 2;
     }
@@ -123,7 +143,10 @@ fn take_flags(regex: &str) -> (String, String) {
 impl Template {
     /// A pattern with `%`-fields; `year` is the present one.
     pub(crate) fn fields(source: &str, year: i64) -> Result<Template, BadDate> {
-        let bad = |why: String| BadDate { pattern: source.to_owned(), why };
+        let bad = |why: String| BadDate {
+            pattern: source.to_owned(),
+            why,
+        };
         let (bound, body) = match source.strip_prefix("{UNB}") {
             Some(b) => (Bound::None, b),
             None => match source.strip_prefix("{^LN-BEG}") {
@@ -148,12 +171,8 @@ impl Template {
         if alpha {
             regex.insert_str(0, "(?iu)");
         }
-        let mut t =
-            Template::build(source, &regex, bound, bound != Bound::None).map_err(bad)?;
-        let fields = t.pattern.names().iter().enumerate();
-        let fields =
-            fields.filter_map(|(i, n)| Some((i, Field::by_name(n.as_deref()?)?))).collect();
-        t.reading = Reading::Fields(fields);
+        let mut t = Template::build(source, &regex, bound, bound != Bound::None).map_err(bad)?;
+        t.reading = Reading::Fields;
         t.source = Some(source.to_owned());
         Ok(t)
     }
@@ -165,7 +184,10 @@ impl Template {
         pattern: Option<&str>,
         long: bool,
     ) -> Result<Template, BadDate> {
-        let bad = |why: String| BadDate { pattern: name.to_owned(), why };
+        let bad = |why: String| BadDate {
+            pattern: name.to_owned(),
+            why,
+        };
         let number = if long {
             r"\d{10,11}(?:\d{3}(?:\.\d{1,6}|\d{3})?)?"
         } else {
@@ -173,16 +195,20 @@ impl Template {
         };
         let (regex, bound, group) = if let Some(p) = pattern {
             let tag = if long { "{LEPOCH}" } else { "{EPOCH}" };
-            (format!("({})", p.replace(tag, &format!("({number})"))), Bound::Word, 2)
+            (
+                format!("({})", p.replace(tag, &format!("({number})"))),
+                Bound::Word,
+                2,
+            )
         } else if line_begin {
-            let r = format!(r"((?P<square>(?<=^\[))?{number})(?(square)(?=\]))");
-            (r, Bound::Line, 1)
+            (format!("({number})"), Bound::Line, 1)
         } else {
-            let r = format!(
-                "((?:^|(?P<square>{})|(?P<audit>{})){number})(?:(?(audit){})|(?(square){}))",
-                r"(?<=^\[)", r"(?<=\baudit\()", r"(?=:\d+\))", r"(?=\])"
-            );
-            (r, Bound::None, 1)
+            // in front of the line, in brackets there, or in the records of auditd
+            (
+                format!(r"((?:^|(?<=^\[)|(?<=\baudit\()){number})"),
+                Bound::None,
+                1,
+            )
         };
         let mut t = Template::build(name, &regex, bound, true).map_err(bad)?;
         t.reading = Reading::Epoch { group, long };
@@ -192,7 +218,10 @@ impl Template {
     /// `@4000...`: TAI64N labels.
     pub(crate) fn tai(line_begin: bool) -> Result<Template, BadDate> {
         let bound = if line_begin { Bound::Line } else { Bound::None };
-        let bad = |why| BadDate { pattern: "TAI64N".to_owned(), why };
+        let bad = |why| BadDate {
+            pattern: "TAI64N".to_owned(),
+            why,
+        };
         let regex = "@[0-9a-f]{24}";
         let mut t = Template::build("TAI64N", regex, bound, true).map_err(bad)?;
         t.reading = Reading::Tai;
@@ -205,7 +234,11 @@ impl Template {
         let bind_end = end && !own_end(&regex);
         if !has_group(&regex) {
             let head = if regex.starts_with('^') { 1 } else { 0 };
-            let tail = if regex.ends_with('$') && regex.len() > head { 1 } else { 0 };
+            let tail = if regex.ends_with('$') && regex.len() > head {
+                1
+            } else {
+                0
+            };
             let end = regex.len() - tail;
             regex = format!("{}({}){}", &regex[..head], &regex[head..end], &regex[end..]);
         }
@@ -228,22 +261,57 @@ impl Template {
         let opens = |p: &str| regex.strip_prefix(p).is_some_and(|r| !r.starts_with('|'));
         line_begin |= regex.starts_with('^') || opens("(^") || opens("(?:^");
         let line_end = ["$", "$)"].iter().any(|s| {
-            regex.strip_suffix(s).is_some_and(|h| !h.ends_with('\\') && !h.ends_with('|'))
+            regex
+                .strip_suffix(s)
+                .is_some_and(|h| !h.ends_with('\\') && !h.ends_with('|'))
         });
         let regex = format!("{flags}{}", without_stars(&regex));
-        let pattern = Pattern::new(&regex, false).map_err(|e| e.to_string())?;
         Ok(Template {
             name,
             source: None,
             tied: line_begin || line_end,
             line_begin,
             weight: 1.0,
-            pattern,
+            regex,
+            compiled: OnceLock::new(),
             reading: Reading::Tai,
         })
     }
 
-    /// The time that the last match of [`Template::pattern`] in `text` stands for.
+    /// Compiles now what is otherwise compiled when first used.
+    ///
+    /// # Errors
+    /// The expression is refused.
+    pub(crate) fn check(&self) -> Result<(), BadDate> {
+        match Pattern::new(&self.regex, false) {
+            Ok(_) => Ok(()),
+            Err(e) => Err(BadDate {
+                pattern: self.name.clone(),
+                why: e.to_string(),
+            }),
+        }
+    }
+
+    fn compiled(&self) -> Option<&Compiled> {
+        self.compiled
+            .get_or_init(|| {
+                let p = Pattern::new(&self.regex, false).ok()?;
+                let names = p.names().iter().enumerate();
+                let fields = names
+                    .filter_map(|(i, n)| Some((i, Field::by_name(n.as_deref()?)?)))
+                    .collect();
+                Some((p, fields))
+            })
+            .as_ref()
+    }
+
+    /// Looks for the date at or after octet `from`.
+    pub(crate) fn search(&self, text: &str, from: usize, m: &mut Machine) -> bool {
+        self.compiled()
+            .is_some_and(|(p, _)| p.search_at(text, from, m) == Outcome::Match)
+    }
+
+    /// The time that the last match of [`Template::search`] in `text` stands for.
     ///
     /// `now` is the present second: a date without a year lies in the past year rather than in
     /// the future, a time without a date is yesterday's rather than in the future.
@@ -271,7 +339,8 @@ impl Template {
                 let seconds = m.text(1, text)?.get(2..17)?;
                 Some(i64::from_str_radix(seconds, 16).ok()? as f64)
             }
-            Reading::Fields(fields) => {
+            Reading::Fields => {
+                let (_, fields) = self.compiled()?;
                 read_fields(fields, text, m, now, default_offset, zone).map(|s| s as f64)
             }
         }
@@ -297,7 +366,9 @@ struct Given {
 fn gather(fields: &[(usize, Field)], text: &str, m: &Machine) -> Option<Given> {
     let mut g = Given::default();
     for &(group, field) in fields {
-        let Some(v) = m.text(group, text) else { continue };
+        let Some(v) = m.text(group, text) else {
+            continue;
+        };
         let number = || v.trim_start().parse::<i64>().ok();
         match field {
             Field::Year => g.year = Some(number()?),
@@ -341,14 +412,26 @@ fn read_fields(
     let mut g = gather(fields, text, m)?;
     let assume_year = g.year.is_none();
     let no_day = g.month.is_none() && g.day.is_none();
-    let today = if assume_year || no_day { Some(zone.civil(now)?) } else { None };
+    let today = if assume_year || no_day {
+        Some(zone.civil(now)?)
+    } else {
+        None
+    };
     let year = g.year.or(today.map(|t| t.year))?;
     if g.month.is_none() || g.day.is_none() {
         if let (None, Some((week, monday)), Some(weekday)) = (g.year_day, g.week, g.weekday) {
             g.year_day = day_of_week(year, week, weekday, monday);
         }
         if let Some(n) = g.year_day {
-            let first = Civil { year, month: 1, day: 1, hour: 0, minute: 0, second: 0 }.as_utc()?;
+            let first = Civil {
+                year,
+                month: 1,
+                day: 1,
+                hour: 0,
+                minute: 0,
+                second: 0,
+            }
+            .as_utc()?;
             let utc = Zone::posix("UTC0")?;
             let c = utc.civil(first + (n - 1) * DAY)?;
             (g.month, g.day) = (Some(c.month), Some(c.day));
@@ -375,21 +458,38 @@ fn read_fields(
     let mut seconds = match at(&civil) {
         Some(s) => s,
         // 29 February without a year, read in a year that has none: the last one that had
-        None if assume_year => return at(&Civil { year: year - 1, ..civil }).filter(|s| *s <= now),
+        None if assume_year => {
+            return at(&Civil {
+                year: year - 1,
+                ..civil
+            })
+            .filter(|s| *s <= now);
+        }
         None => return None,
     };
     if assume_today && seconds > now {
         seconds -= DAY;
     }
     if assume_year && seconds > now + DAY {
-        seconds = at(&Civil { year: year - 1, ..civil })?;
+        seconds = at(&Civil {
+            year: year - 1,
+            ..civil
+        })?;
     }
     Some(seconds)
 }
 
 /// Day of the year (from 1) of a weekday (Monday 0) in a numbered week.
 fn day_of_week(year: i64, week: i64, weekday: i64, monday: bool) -> Option<i64> {
-    let first = Civil { year, month: 1, day: 1, hour: 0, minute: 0, second: 0 }.as_utc()?;
+    let first = Civil {
+        year,
+        month: 1,
+        day: 1,
+        hour: 0,
+        minute: 0,
+        second: 0,
+    }
+    .as_utc()?;
     // 1 January 1970 was a Thursday
     let mut first_weekday = (first.div_euclid(DAY) + 3).rem_euclid(7);
     let mut weekday = weekday;

@@ -6,19 +6,72 @@ use jiff::tz::TimeZone;
 /// Minutes east of UTC of zone names as they stand in logs. A name several zones use has the
 /// meaning fail2ban gives it.
 const NAMED: [(&str, i32); 66] = [
-    ("", 0), ("Z", 0), ("UTC", 0), ("GMT", 0), ("WET", 0), ("EGST", 0), ("WT", 0),
-    ("CET", 60), ("WAT", 60), ("DFT", 60), ("WEST", 60), ("WEDT", 60), ("A", 60),
-    ("CEST", 120), ("CEDT", 120), ("CAT", 120), ("EET", 120), ("SAST", 120), ("B", 120),
-    ("EEST", 180), ("EEDT", 180), ("EAT", 180), ("MSK", 180), ("IDT", 180), ("C", 180),
-    ("MSD", 240), ("GST", 240), ("AMT", 240), ("AZT", 240),
-    ("TJT", 300), ("UZT", 300), ("YEKT", 300), ("MVT", 300),
-    ("NOVT", 360), ("ICT", 420), ("WIB", 420),
-    ("HKT", 480), ("SGT", 480), ("PHT", 480), ("AWST", 480), ("MYT", 480), ("IRKT", 480),
-    ("JST", 540), ("KST", 540), ("ACST", 570), ("AEST", 600), ("ACDT", 630), ("AEDT", 660),
-    ("NZST", 720), ("NZDT", 780),
-    ("AZOT", -60), ("BRST", -120), ("BRT", -180), ("ART", -180), ("ADT", -180), ("NDT", -150),
-    ("NST", -210), ("AST", -240), ("EDT", -240), ("EST", -300), ("CDT", -300), ("CST", -360),
-    ("MDT", -360), ("MST", -420), ("PDT", -420), ("PST", -480),
+    ("", 0),
+    ("Z", 0),
+    ("UTC", 0),
+    ("GMT", 0),
+    ("WET", 0),
+    ("EGST", 0),
+    ("WT", 0),
+    ("CET", 60),
+    ("WAT", 60),
+    ("DFT", 60),
+    ("WEST", 60),
+    ("WEDT", 60),
+    ("A", 60),
+    ("CEST", 120),
+    ("CEDT", 120),
+    ("CAT", 120),
+    ("EET", 120),
+    ("SAST", 120),
+    ("B", 120),
+    ("EEST", 180),
+    ("EEDT", 180),
+    ("EAT", 180),
+    ("MSK", 180),
+    ("IDT", 180),
+    ("C", 180),
+    ("MSD", 240),
+    ("GST", 240),
+    ("AMT", 240),
+    ("AZT", 240),
+    ("TJT", 300),
+    ("UZT", 300),
+    ("YEKT", 300),
+    ("MVT", 300),
+    ("NOVT", 360),
+    ("ICT", 420),
+    ("WIB", 420),
+    ("HKT", 480),
+    ("SGT", 480),
+    ("PHT", 480),
+    ("AWST", 480),
+    ("MYT", 480),
+    ("IRKT", 480),
+    ("JST", 540),
+    ("KST", 540),
+    ("ACST", 570),
+    ("AEST", 600),
+    ("ACDT", 630),
+    ("AEDT", 660),
+    ("NZST", 720),
+    ("NZDT", 780),
+    ("AZOT", -60),
+    ("BRST", -120),
+    ("BRT", -180),
+    ("ART", -180),
+    ("ADT", -180),
+    ("NDT", -150),
+    ("NST", -210),
+    ("AST", -240),
+    ("EDT", -240),
+    ("EST", -300),
+    ("CDT", -300),
+    ("CST", -360),
+    ("MDT", -360),
+    ("MST", -420),
+    ("PDT", -420),
+    ("PST", -480),
 ];
 
 /// Minutes east of UTC for `UTC`, `+0200`, `-03:30`, `CET+0100`; none when not known.
@@ -44,7 +97,11 @@ pub fn offset_minutes(text: &str) -> Option<i32> {
         return None;
     }
     let hours: i32 = digits.get(..2)?.parse().ok()?;
-    let minutes: i32 = if digits.len() == 4 { digits.get(2..)?.parse().ok()? } else { 0 };
+    let minutes: i32 = if digits.len() == 4 {
+        digits.get(2..)?.parse().ok()?
+    } else {
+        0
+    };
     let value = hours * 60 + minutes;
     Some(base + if negative { -value } else { value })
 }
@@ -78,8 +135,13 @@ impl Civil {
 
     fn datetime(&self) -> Option<civil::DateTime> {
         let small = |n: i64| i8::try_from(n).ok();
-        let time =
-            civil::Time::new(small(self.hour)?, small(self.minute)?, small(self.second)?, 0).ok()?;
+        let time = civil::Time::new(
+            small(self.hour)?,
+            small(self.minute)?,
+            small(self.second)?,
+            0,
+        )
+        .ok()?;
         Some(self.date()?.to_datetime(time))
     }
 
@@ -104,13 +166,19 @@ impl Zone {
     /// The zone of `TZ` or of `/etc/localtime`.
     #[must_use]
     pub fn system() -> Zone {
-        Zone { zone: TimeZone::system(), hour: None }
+        Zone {
+            zone: TimeZone::system(),
+            hour: None,
+        }
     }
 
     /// A zone by POSIX rule such as `CET-1CEST,M3.5.0,M10.5.0/3`; none if it is not one.
     #[must_use]
     pub fn posix(rule: &str) -> Option<Zone> {
-        Some(Zone { zone: TimeZone::posix(rule).ok()?, hour: None })
+        Some(Zone {
+            zone: TimeZone::posix(rule).ok()?,
+            hour: None,
+        })
     }
 
     fn lookup(&self, c: &Civil) -> Option<i64> {
@@ -128,8 +196,16 @@ impl Zone {
             }
         }
         if in_hour {
-            let begin = self.lookup(&Civil { minute: 0, second: 0, ..*c })?;
-            let end = self.lookup(&Civil { minute: 59, second: 59, ..*c })?;
+            let begin = self.lookup(&Civil {
+                minute: 0,
+                second: 0,
+                ..*c
+            })?;
+            let end = self.lookup(&Civil {
+                minute: 59,
+                second: 59,
+                ..*c
+            })?;
             if end - begin == 3599 {
                 self.hour = Some((key, begin));
                 return Some(begin + c.minute * 60 + c.second);
@@ -141,7 +217,10 @@ impl Zone {
     /// Local time at `now` (seconds since 1970).
     #[must_use]
     pub fn civil(&self, now: i64) -> Option<Civil> {
-        let d = jiff::Timestamp::from_second(now).ok()?.to_zoned(self.zone.clone()).datetime();
+        let d = jiff::Timestamp::from_second(now)
+            .ok()?
+            .to_zoned(self.zone.clone())
+            .datetime();
         Some(Civil {
             year: d.year().into(),
             month: d.month().into(),
@@ -178,7 +257,14 @@ mod tests {
     fn the_hour_cache_changes_nothing() {
         let rule = "CET-1CEST,M3.5.0,M10.5.0/3";
         let mut warm = Zone::posix(rule).unwrap();
-        let c = |month, day, hour, minute| Civil { year: 2005, month, day, hour, minute, second: 7 };
+        let c = |month, day, hour, minute| Civil {
+            year: 2005,
+            month,
+            day,
+            hour,
+            minute,
+            second: 7,
+        };
         // around both changes of the clock, and plain days
         for (m, d) in [(3, 27), (10, 30), (8, 14), (12, 31)] {
             for h in 0..24 {
@@ -192,6 +278,12 @@ mod tests {
         }
         assert_eq!(warm.seconds(&c(8, 14, 12, 0)), Some(1_124_013_607));
         assert_eq!(warm.seconds(&c(2, 30, 1, 1)), None);
-        assert_eq!(warm.seconds(&Civil { second: 60, ..c(2, 3, 1, 1) }), None);
+        assert_eq!(
+            warm.seconds(&Civil {
+                second: 60,
+                ..c(2, 3, 1, 1)
+            }),
+            None
+        );
     }
 }

@@ -97,7 +97,9 @@ pub fn combine(
     let mut init = own.clone();
     if let Some(section) = store.section("Init") {
         for name in section.keys() {
-            let Some(value) = store.get("Init", name, &Section::new())? else { continue };
+            let Some(value) = store.get("Init", name, &Section::new())? else {
+                continue;
+            };
             if !name.starts_with("known/") {
                 init.insert(format!("known/{name}"), value.clone());
             }
@@ -105,7 +107,9 @@ pub fn combine(
         }
     }
     out.extend(init);
-    substitute(&out, family, &mut |name| store.get_ex("Definition", name, &vars))
+    substitute(&out, family, &mut |name| {
+        store.get_ex("Definition", name, &vars)
+    })
 }
 
 impl FilterConf {
@@ -117,19 +121,32 @@ impl FilterConf {
     pub fn from_options(options: &Section) -> Result<FilterConf, ConfError> {
         let list = |name: &str| -> Result<Vec<String>, ConfError> {
             let value = options.get(name).map(String::as_str).unwrap_or("");
-            let list: Vec<String> =
-                value.split('\n').filter(|l| !l.is_empty()).map(str::to_owned).collect();
+            let list: Vec<String> = value
+                .split('\n')
+                .filter(|l| !l.is_empty())
+                .map(str::to_owned)
+                .collect();
             if list.len() > PATTERNS_MAX {
-                return Err(ConfError::Value(name.to_owned(), "too many lines".to_owned()));
+                return Err(ConfError::Value(
+                    name.to_owned(),
+                    "too many lines".to_owned(),
+                ));
             }
             Ok(list)
         };
         let text = |name: &str| options.get(name).filter(|v| !v.is_empty()).cloned();
         let maxlines = match text("maxlines") {
             None => 1,
-            Some(v) => v.parse().ok().filter(|n| (1..=LINES_MAX).contains(n)).ok_or_else(|| {
-                ConfError::Value("maxlines".to_owned(), format!("{v} is not 1 to {LINES_MAX}"))
-            })?,
+            Some(v) => v
+                .parse()
+                .ok()
+                .filter(|n| (1..=LINES_MAX).contains(n))
+                .ok_or_else(|| {
+                    ConfError::Value(
+                        "maxlines".to_owned(),
+                        format!("{v} is not 1 to {LINES_MAX}"),
+                    )
+                })?,
         };
         Ok(FilterConf {
             failregex: list("failregex")?,
@@ -174,7 +191,10 @@ mod tests {
             (PathBuf::from("/e/filter.d/t.conf"), FILTER.to_owned()),
         ]
         .into();
-        let own = own.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
+        let own = own
+            .iter()
+            .map(|(a, b)| ((*a).to_owned(), (*b).to_owned()))
+            .collect();
         FilterConf::read(&mut Loader::new(&files), Path::new("/e/filter.d/t"), &own)
     }
 
@@ -182,12 +202,18 @@ mod tests {
     fn modes_sections_and_init() {
         let f = read(&[]).unwrap();
         assert_eq!(f.failregex, ["^a <HOST>", "^one <HOST>"]);
-        assert_eq!(f.prefregex.as_deref(), Some("^Fx:+<F-CONTENT>.+</F-CONTENT>$"));
+        assert_eq!(
+            f.prefregex.as_deref(),
+            Some("^Fx:+<F-CONTENT>.+</F-CONTENT>$")
+        );
         assert_eq!(f.datepattern.as_deref(), Some("{^LN-BEG}"));
         assert_eq!(f.maxlines, 3);
         let f = read(&[("mode", "two"), ("logtype", "journal"), ("maxlines", "1")]).unwrap();
         assert_eq!(f.failregex, ["^a <HOST>"]);
-        assert_eq!(f.prefregex.as_deref(), Some("^Jlt_journal+<F-CONTENT>.+</F-CONTENT>$"));
+        assert_eq!(
+            f.prefregex.as_deref(),
+            Some("^Jlt_journal+<F-CONTENT>.+</F-CONTENT>$")
+        );
         assert_eq!(f.maxlines, 1);
     }
 

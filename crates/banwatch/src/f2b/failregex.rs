@@ -4,10 +4,10 @@ use std::collections::HashSet;
 
 use crate::pattern::{Pattern, PatternError};
 
-const IP4: &str = r"(?:::f{4,6}:)?(?P<ip4>(?:\d{1,3}\.){3}\d{1,3})";
+const IP4: &str = r"(?:::f{4,6}:)?(?P<ip4>\d{1,3}(?:\.\d{1,3}){3})";
 /// Without look-behind, so that a pattern with an address stays a plain one.
 const IP6: &str = "(?P<ip6>(?:(?:[0-9a-fA-F]{1,4}::?|::){1,7}[0-9a-fA-F]{1,4}|(?:[0-9a-fA-F]{1,4}::?|::){0,6}(?:[0-9a-fA-F]{1,4})?::))";
-const DNS: &str = r"(?P<dns>[\w\-.^_]*\w)";
+const DNS: &str = r"(?P<dns>[\w.^-]*\w)";
 const CIDR: &str = r"(?P<cidr>\d+)";
 
 /// How host names in lines are treated (`usedns`).
@@ -125,7 +125,11 @@ fn local_flags(regex: &str) -> String {
     let mut rest = regex;
     while let Some(at) = rest.find("(?") {
         let (head, tail) = rest.split_at(at);
-        let letters = tail.bytes().skip(2).take_while(u8::is_ascii_lowercase).count();
+        let letters = tail
+            .bytes()
+            .skip(2)
+            .take_while(u8::is_ascii_lowercase)
+            .count();
         let closed = letters > 0 && tail.as_bytes().get(2 + letters) == Some(&b')');
         out.push_str(head);
         let outer = ["(?:", "("].iter().find(|o| out.ends_with(**o)).copied();
@@ -164,7 +168,10 @@ pub fn identifies(p: &Pattern) -> bool {
 pub fn compile(regex: &str, dns: UseDns, multiline: bool) -> Result<Pattern, PatternError> {
     let expanded = expand(regex, dns);
     if expanded.trim().is_empty() {
-        return Err(PatternError::Syntax { at: 0, what: "empty pattern" });
+        return Err(PatternError::Syntax {
+            at: 0,
+            what: "empty pattern",
+        });
     }
     Pattern::new(&expanded, multiline)
 }
@@ -178,11 +185,20 @@ mod tests {
     fn tags() {
         let x = |r: &str| expand(r, UseDns::Warn);
         assert_eq!(x("<F-USER>a|b</F-USER>"), "(?P<user>a|b)");
-        assert_eq!(x("</F-USER> <STDIN> <a b> < <>"), "</F-USER> <STDIN> <a b> < <>");
-        assert_eq!(x("<F-ID/> <F-PORT>\\d</F-PORT>"), "(?P<fid>\\S+) (?P<fport>\\d)");
+        assert_eq!(
+            x("</F-USER> <STDIN> <a b> < <>"),
+            "</F-USER> <STDIN> <a b> < <>"
+        );
+        assert_eq!(
+            x("<F-ID/> <F-PORT>\\d</F-PORT>"),
+            "(?P<fid>\\S+) (?P<fport>\\d)"
+        );
         assert!(x("a<SKIPLINES>b<SKIPLINES>").contains("skiplines1"));
         assert!(!expand("<HOST>", UseDns::No).contains("dns"));
-        assert_eq!(x("user=<<F-USER>[^>]*</F-USER>>,"), "user=<(?P<user>[^>]*)>,");
+        assert_eq!(
+            x("user=<<F-USER>[^>]*</F-USER>>,"),
+            "user=<(?P<user>[^>]*)>,"
+        );
     }
 
     #[test]

@@ -4,11 +4,12 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 
 use super::definition::FilterConf;
-use super::failregex::{UseDns, compile, identifies, option_name};
+use super::failregex::{UseDns, compile, identifies};
+use super::rule::{Names, Reading, Role, Rule, facts_of, facts_span, rule, under};
 use super::session::{
-    CIDR, CONTENT, DNS, FID, Facts, IP4, IP6, KNOWN, MLFID, NOFAIL, Name, Sessions,
+    CIDR, CONTENT, DNS, FID, Facts, IP4, IP6, MLFID, NOFAIL, Name, Sessions, VALUE_MAX,
 };
-use crate::pattern::{Machine, Outcome, Pattern, PatternError};
+use crate::pattern::{Machine, Outcome, PatternError};
 use crate::scan::Hits;
 
 /// Why a filter can't be taken over.
@@ -34,7 +35,11 @@ pub enum FilterError {
 impl std::fmt::Display for FilterError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            FilterError::Pattern { option, regex, error } => {
+            FilterError::Pattern {
+                option,
+                regex,
+                error,
+            } => {
                 write!(f, "{option} can't be taken over: {error}: {regex}")
             }
             FilterError::NoIdentity(r) => write!(f, "failregex without <HOST> or another id: {r}"),
@@ -45,6 +50,9 @@ impl std::fmt::Display for FilterError {
 }
 
 impl std::error::Error for FilterError {}
+
+/// Longest host name, in octets (RFC 1035, 2.3.4, as text).
+pub const HOST_MAX: usize = 253;
 
 /// Who failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,7 +66,8 @@ pub enum Who {
     },
     /// A host name that has to be looked up.
     Host(String),
-    /// Something of the filter's own (`<F-ID>`).
+    /// Something of the filter's own (`<F-ID>`), or what stands where an address should and is
+    /// none. It can be reported and counted but not given to a firewall.
     Id(String),
 }
 
@@ -66,7 +75,10 @@ impl std::fmt::Display for Who {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Who::Address { ip, prefix: None } => write!(f, "{ip}"),
-            Who::Address { ip, prefix: Some(p) } => write!(f, "{ip}/{p}"),
+            Who::Address {
+                ip,
+                prefix: Some(p),
+            } => write!(f, "{ip}/{p}"),
             Who::Host(s) | Who::Id(s) => f.write_str(s),
         }
     }
@@ -98,102 +110,6 @@ pub struct Line<'a> {
     pub time: Option<f64>,
 }
 
-#[derive(Debug)]
-enum Role {
-    Value(Name),
-    /// Another spelling of a name: taken when that has no value.
-    Alternative(Name),
-    /// A further part of a name's value.
-    Part(Name),
-    Skip,
-}
-
-#[derive(Debug)]
-struct Rule {
-    pattern: Pattern,
-    groups: Vec<(usize, Role)>,
-    /// Lines without these bits need not be tried; empty when nothing is known.
-    mask: Hits,
-}
-
-impl Rule {
-    fn possible(&self, hits: &Hits) -> bool {
-        self.mask.is_empty() || self.mask.iter().zip(hits).any(|(a, b)| a & b != 0)
-    }
-
-    fn possible_in(&self, text: &str) -> bool {
-        let need = self.pattern.required();
-        need.is_empty() || need.iter().any(|n| memchr::memmem::find(text.as_bytes(), n).is_some())
-    }
-}
-
-#[derive(Debug, Default)]
-struct Names(Vec<String>);
-
-impl Names {
-    fn intern(&mut self, name: &str) -> Name {
-        if let Some(i) = KNOWN.iter().position(|k| *k == name) {
-            return i as Name;
-        }
-        let i = self.0.iter().position(|k| k == name).unwrap_or_else(|| {
-            self.0.push(name.to_owned());
-            self.0.len() - 1
-        });
-        (i + KNOWN.len()) as Name
-    }
-}
-
-/// `alt_user_2`: the name without the number behind it.
-fn stem(name: &str) -> String {
-    let bare = match name.rsplit_once('_') {
-        Some((head, n)) if !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()) => head,
-        _ => name,
-    };
-    option_name(bare)
-}
-
-fn rule(pattern: Pattern, names: &mut Names) -> Rule {
-    let mut groups = Vec::new();
-    for (i, n) in pattern.names().iter().enumerate() {
-        let Some(n) = n else { continue };
-        let role = if n.starts_with("skiplines") {
-            Role::Skip
-        } else if let Some(n) = n.strip_prefix("alt_") {
-            Role::Alternative(names.intern(&stem(n)))
-        } else if let Some(n) = n.strip_prefix("tuple_") {
-            Role::Part(names.intern(&stem(n)))
-        } else {
-            Role::Value(names.intern(n))
-        };
-        groups.push((i, role));
-    }
-    Rule { pattern, groups, mask: Hits::new() }
-}
-
-/// Separates the parts of a compound identity.
-const PART: char = '\u{1f}';
-
-fn facts_of(rule: &Rule, text: &str, m: &Machine) -> Facts {
-    let mut f = Facts::default();
-    for (g, role) in &rule.groups {
-        if let (Role::Value(n), Some(v)) = (role, m.text(*g, text)) {
-            f.set(*n, v.to_owned());
-        }
-    }
-    for (g, role) in &rule.groups {
-        let Some(v) = m.text(*g, text) else { continue };
-        match role {
-            Role::Alternative(n) if !v.is_empty() && !f.has(*n) => f.set(*n, v.to_owned()),
-            Role::Part(n) => {
-                let whole = format!("{}{PART}{v}", f.get(*n).unwrap_or(""));
-                f.set(*n, whole);
-            }
-            _ => {}
-        }
-    }
-    f
-}
-
 /// A filter with its patterns and what it remembers.
 #[derive(Debug)]
 pub struct Filter {
@@ -209,6 +125,8 @@ pub struct Filter {
     any: Hits,
     /// Searches that used up their budget.
     gave_up: u64,
+    doubtful: u64,
+    charge_doubtful: bool,
     content: String,
 }
 
@@ -223,10 +141,17 @@ impl Filter {
         let mut make = |option: &'static str, regex: &str, multi: bool| {
             compile(regex, dns, multi)
                 .map(|p| rule(p, &mut names))
-                .map_err(|error| FilterError::Pattern { option, regex: regex.to_owned(), error })
+                .map_err(|error| FilterError::Pattern {
+                    option,
+                    regex: regex.to_owned(),
+                    error,
+                })
         };
-        let prefix =
-            conf.prefregex.as_deref().map(|r| make("prefregex", r, false)).transpose()?;
+        let prefix = conf
+            .prefregex
+            .as_deref()
+            .map(|r| make("prefregex", r, false))
+            .transpose()?;
         let mut fail = Vec::with_capacity(conf.failregex.len());
         for r in &conf.failregex {
             let rule = make("failregex", r, multiline)?;
@@ -254,6 +179,8 @@ impl Filter {
             sessions: Sessions::default(),
             any: Hits::new(),
             gave_up: 0,
+            doubtful: 0,
+            charge_doubtful: false,
             content: String::new(),
         })
     }
@@ -304,13 +231,19 @@ impl Filter {
             && (self.any.is_empty() || self.any.iter().zip(hits).any(|(a, b)| a & b != 0))
     }
 
+    /// Makes every line be looked at in full.
+    #[cfg(test)]
+    pub(crate) fn want_all(&mut self) {
+        self.any.clear();
+        for r in self.prefix.iter_mut().chain(&mut self.fail) {
+            r.mask.clear();
+        }
+    }
+
     /// Name of a group in [`Facts`].
     #[must_use]
     pub fn name(&self, n: Name) -> &str {
-        match KNOWN.get(n as usize) {
-            Some(k) => k,
-            None => self.names.0.get(n as usize - KNOWN.len()).map_or("", String::as_str),
-        }
+        self.names.get(n)
     }
 
     /// Number of `failregex`.
@@ -323,6 +256,19 @@ impl Filter {
     #[must_use]
     pub fn gave_up(&self) -> u64 {
         self.gave_up
+    }
+
+    /// Whether a doubtful line is charged to the first address in it, as fail2ban does, or to
+    /// nobody, as is the default.
+    pub fn set_charge_doubtful(&mut self, charge: bool) {
+        self.charge_doubtful = charge;
+    }
+
+    /// Lines in which a user name looked like the rest of a line, so that two addresses came
+    /// into question.
+    #[must_use]
+    pub fn doubtful(&self) -> u64 {
+        self.doubtful
     }
 
     fn ignored(&mut self, text: &str, m: &mut Machine) -> bool {
@@ -365,8 +311,14 @@ impl Filter {
                     return None;
                 }
             }
-            let group = p.groups.iter().find(|g| matches!(g.1, Role::Value(CONTENT)));
-            if let Some(c) = group.and_then(|g| m.text(g.0, line.text)).filter(|c| !c.is_empty()) {
+            let group = p
+                .groups
+                .iter()
+                .find(|g| matches!(g.1, Role::Value(CONTENT)));
+            if let Some(c) = group
+                .and_then(|g| m.text(g.0, line.text))
+                .filter(|c| !c.is_empty())
+            {
                 content.clear();
                 content.push_str(c);
                 content.push('\n');
@@ -387,7 +339,17 @@ impl Filter {
                     continue;
                 }
             }
-            let facts = facts_of(r, text, m);
+            let mut facts = facts_of(r, text, m);
+            match r.last_reading(text, m) {
+                Reading::AsMatched => {}
+                Reading::Other(f) => facts = f,
+                Reading::Doubtful => {
+                    self.doubtful += 1;
+                    if !self.charge_doubtful {
+                        continue;
+                    }
+                }
+            }
             if self.ignored(text, m) {
                 break;
             }
@@ -401,7 +363,8 @@ impl Filter {
 
     /// As [`Filter::process`] for patterns over several lines.
     fn process_held(&mut self, line: &Line<'_>, now: i64, m: &mut Machine) -> Option<Failure> {
-        self.held.push_back((line.text.to_owned(), line.full.to_owned()));
+        self.held
+            .push_back((line.text.to_owned(), line.full.to_owned()));
         while self.held.len() > self.lines_max {
             self.held.pop_front();
         }
@@ -421,8 +384,13 @@ impl Filter {
                 }
             }
             before = Some(facts_span(p, &text, m));
-            let group = p.groups.iter().find(|g| matches!(g.1, Role::Value(CONTENT)));
-            let content = group.and_then(|g| m.text(g.0, &text)).filter(|c| !c.is_empty());
+            let group = p
+                .groups
+                .iter()
+                .find(|g| matches!(g.1, Role::Value(CONTENT)));
+            let content = group
+                .and_then(|g| m.text(g.0, &text))
+                .filter(|c| !c.is_empty());
             if let Some(c) = content {
                 text = format!("{c}\n");
                 replaced = true;
@@ -478,11 +446,15 @@ impl Filter {
             memchr::memchr_iter(b'\n', text.as_bytes().get(..end).unwrap_or(&[])).count()
         };
         let first_end = (span.0 + 1).min(text.len());
-        let start = text.get(..first_end).and_then(|t| t.rfind('\n')).map_or(0, |i| i + 1);
+        let start = text
+            .get(..first_end)
+            .and_then(|t| t.rfind('\n'))
+            .map_or(0, |i| i + 1);
         let from_last = span.1.saturating_sub(1);
-        let end = text.get(from_last..).and_then(|t| t.find('\n')).map_or(text.len(), |i| {
-            from_last + i + 1
-        });
+        let end = text
+            .get(from_last..)
+            .and_then(|t| t.find('\n'))
+            .map_or(text.len(), |i| from_last + i + 1);
         let (first, last) = (count(start), count(end));
         let mut matched = Vec::new();
         let mut kept = VecDeque::new();
@@ -490,7 +462,10 @@ impl Filter {
         for (i, l) in std::mem::take(&mut self.held).into_iter().enumerate() {
             if i < first || i >= last {
                 kept.push_back(l);
-            } else if skipped.peek().is_some_and(|s| s.as_str() == l.0.trim_end_matches('\n')) {
+            } else if skipped
+                .peek()
+                .is_some_and(|s| s.as_str() == l.0.trim_end_matches('\n'))
+            {
                 skipped.next();
                 kept.push_back(l);
             } else {
@@ -510,43 +485,50 @@ impl Filter {
         time: Option<f64>,
         now: i64,
     ) -> Option<Failure> {
+        let too_long = |n: Name, max: usize| facts.get(n).is_some_and(|v| v.len() > max);
+        if too_long(DNS, HOST_MAX) || too_long(FID, VALUE_MAX) || too_long(MLFID, VALUE_MAX) {
+            return None;
+        }
         let session = facts.get(MLFID).map(str::to_owned);
         match &session {
             Some(id) => {
                 facts = self.sessions.join(id, facts, count, text, now);
-                if facts.has(NOFAIL) {
-                    return None;
-                }
             }
             None => {
                 facts.attempts = count;
                 facts.keep_line(text);
             }
         }
+        if facts.has(NOFAIL) {
+            return None;
+        }
         let own = facts.get(FID);
         let address = facts.get(IP4).or(facts.get(IP6));
         let who = match (address, facts.get(DNS), own) {
-            (Some(a), _, fid) => {
-                let ip: IpAddr = a.parse().ok()?;
-                let ip = ip.to_canonical();
-                match fid.filter(|f| *f != a) {
-                    Some(f) => Who::Id(f.to_owned()),
-                    None => {
-                        let full = if ip.is_ipv4() { 32 } else { 128 };
-                        let prefix = match facts.get(CIDR) {
-                            Some(c) => {
-                                Some(c.parse::<u8>().ok().filter(|p| (1..=full).contains(p))?)
-                            }
-                            None => None,
-                        };
-                        Who::Address { ip, prefix: prefix.filter(|p| *p != full) }
+            (Some(a), _, fid) => match (fid.filter(|f| *f != a), a.parse::<IpAddr>()) {
+                (Some(f), _) => Who::Id(f.to_owned()),
+                // 192.030.0.1, 300.1.1.1: looks like an address and is none
+                (None, Err(_)) => Who::Id(a.to_owned()),
+                (None, Ok(ip)) => {
+                    let ip = ip.to_canonical();
+                    let full = if ip.is_ipv4() { 32 } else { 128 };
+                    let prefix = match facts.get(CIDR) {
+                        Some(c) => Some(c.parse::<u8>().ok().filter(|p| (1..=full).contains(p))?),
+                        None => None,
+                    };
+                    Who::Address {
+                        ip,
+                        prefix: prefix.filter(|p| *p != full),
                     }
                 }
-            }
+            },
             (None, Some(d), None) => Who::Host(d.to_owned()),
             (None, Some(d), Some(f)) if f == d => Who::Host(d.to_owned()),
             (None, _, Some(f)) => match f.parse::<IpAddr>() {
-                Ok(ip) => Who::Address { ip: ip.to_canonical(), prefix: None },
+                Ok(ip) => Who::Address {
+                    ip: ip.to_canonical(),
+                    prefix: None,
+                },
                 Err(_) => Who::Id(f.to_owned()),
             },
             (None, None, None) => {
@@ -556,27 +538,12 @@ impl Filter {
                 return None;
             }
         };
-        Some(Failure { regex, who, time, attempts: facts.attempts, facts })
+        Some(Failure {
+            regex,
+            who,
+            time,
+            attempts: facts.attempts,
+            facts,
+        })
     }
-}
-
-/// Groups of the prefix, all but the content.
-fn facts_span(rule: &Rule, text: &str, m: &Machine) -> Facts {
-    let mut f = facts_of(rule, text, m);
-    f.take(CONTENT);
-    f
-}
-
-/// Lays the groups of `rule` over those of the prefix; one that took no part hides the prefix's.
-fn under(rule: &Rule, prefix: Option<Facts>, own: Facts) -> Facts {
-    let Some(mut f) = prefix else { return own };
-    for (_, role) in &rule.groups {
-        if let Role::Value(n) = role {
-            f.take(*n);
-        }
-    }
-    for (n, v) in own.values {
-        f.set(n, v);
-    }
-    f
 }

@@ -90,7 +90,10 @@ impl Ini {
         let mut current: Option<usize> = None;
         let mut options = 0usize;
         if text.len() > FILE_MAX {
-            return Err(IniError { line: 0, what: "file too large" });
+            return Err(IniError {
+                line: 0,
+                what: "file too large",
+            });
         }
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         for (i, raw) in text.split('\n').enumerate() {
@@ -125,8 +128,12 @@ impl Ini {
                 });
                 continue;
             }
-            let Some(section) = current else { return fail("option outside of any section") };
-            let Some(at) = value.find(['=', ':']) else { return fail("neither = nor :") };
+            let Some(section) = current else {
+                return fail("option outside of any section");
+            };
+            let Some(at) = value.find(['=', ':']) else {
+                return fail("neither = nor :");
+            };
             let name = value.get(..at).unwrap_or("").trim_end().to_lowercase();
             let first = value.get(at + 1..).unwrap_or("").trim();
             if name.is_empty() {
@@ -139,7 +146,12 @@ impl Ini {
             if section_mut(&mut ini, section).is_some_and(|s| s.contains_key(&name)) {
                 return fail("option for the second time");
             }
-            open = Some(Open { section, name, lines: vec![first.to_owned()], indent });
+            open = Some(Open {
+                section,
+                name,
+                lines: vec![first.to_owned()],
+                indent,
+            });
         }
         finish(&mut ini, &mut open);
         Ok(ini)
@@ -170,6 +182,10 @@ mod tests {
         assert_eq!(one["list"], "a\nb\n\nc = d");
         assert_eq!(one["end"], "");
         assert_eq!(ini.section("Init?family=inet6").unwrap()["x"], "1");
+        // only what stands further in belongs to the value
+        let ini = Ini::parse("[a]\n  x = 1\n  y = 2\n   z = 3\n").unwrap();
+        assert_eq!(ini.section("a").unwrap()["x"], "1");
+        assert_eq!(ini.section("a").unwrap()["y"], "2\nz = 3");
     }
 
     #[test]

@@ -4,7 +4,10 @@ use super::ini::Section;
 use super::store::ConfError;
 
 fn wrong(text: &str) -> ConfError {
-    ConfError::Value(text.chars().take(60).collect(), "options are not name=value".to_owned())
+    ConfError::Value(
+        text.chars().take(60).collect(),
+        "options are not name=value".to_owned(),
+    )
 }
 
 /// Splits `name[...]` into the name and its options.
@@ -20,7 +23,10 @@ pub fn extract(text: &str) -> Result<(String, Section), ConfError> {
     if name.is_empty() {
         return Err(wrong(text));
     }
-    rest = rest.get(1..).and_then(|r| r.strip_suffix(']')).ok_or_else(|| wrong(text))?;
+    rest = rest
+        .get(1..)
+        .and_then(|r| r.strip_suffix(']'))
+        .ok_or_else(|| wrong(text))?;
     let mut out = Section::new();
     loop {
         rest = rest.trim_start();
@@ -93,7 +99,9 @@ pub fn split(text: &str) -> Vec<String> {
 
 /// Splits at commas, spaces and newlines, dropping what is empty.
 pub fn words(text: &str) -> impl Iterator<Item = &str> {
-    text.split([' ', ',', '\n', '\t']).map(str::trim).filter(|w| !w.is_empty())
+    text.split([' ', ',', '\n', '\t'])
+        .map(str::trim)
+        .filter(|w| !w.is_empty())
 }
 
 #[cfg(test)]

@@ -8,8 +8,21 @@ pub const SESSIONS_MAX: usize = 1024;
 pub const SESSION_TIME: i64 = 300;
 /// Lines kept with a failure, for people to read. All are counted.
 pub const LINES_KEPT: usize = 10;
+/// Octets kept of a line or of a group's value. (An address, a host name or an identity is
+/// never shortened: what is too long for one is none.)
+pub const VALUE_MAX: usize = 512;
 /// User names kept with a session.
-pub const USERS_MAX: usize = 64;
+pub const USERS_MAX: usize = 16;
+
+/// The first [`VALUE_MAX`] octets, or a few less so that no character is cut.
+#[must_use]
+pub fn shortened(text: &str) -> &str {
+    let mut end = text.len().min(VALUE_MAX);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.get(..end).unwrap_or(text)
+}
 
 /// Index of a group's name: the constants below, or a filter's own from [`OWN`] on.
 pub type Name = u16;
@@ -40,7 +53,16 @@ pub const OWN: Name = 11;
 
 /// The names up to [`OWN`].
 pub const KNOWN: [&str; OWN as usize] = [
-    "ip4", "ip6", "dns", "fid", "cidr", "mlfid", "nofail", "mlfforget", "mlfgained", "user",
+    "ip4",
+    "ip6",
+    "dns",
+    "fid",
+    "cidr",
+    "mlfid",
+    "nofail",
+    "mlfforget",
+    "mlfgained",
+    "user",
     "content",
 ];
 
@@ -65,7 +87,10 @@ impl Facts {
     /// Value of a group; an empty one is a value too.
     #[must_use]
     pub fn get(&self, name: Name) -> Option<&str> {
-        self.values.iter().find(|v| v.0 == name).map(|v| v.1.as_str())
+        self.values
+            .iter()
+            .find(|v| v.0 == name)
+            .map(|v| v.1.as_str())
     }
 
     /// Whether a group has a value that is not empty.
@@ -95,7 +120,21 @@ impl Facts {
         if self.lines.len() >= LINES_KEPT {
             self.lines.remove(0);
         }
-        self.lines.push(line.to_owned());
+        self.lines.push(shortened(line).to_owned());
+    }
+
+    /// Whether a line names another address than the session it seems to belong to. Then a
+    /// process id was used again and nothing of the old session counts for the new one: not its
+    /// users, not its failures, and least of all its address where the families differ.
+    fn is_of_another(&self, line: &Facts) -> bool {
+        match (self.address(), line.address()) {
+            (Some(a), Some(b)) => a != b,
+            _ => false,
+        }
+    }
+
+    fn address(&self) -> Option<&str> {
+        self.get(IP4).or(self.get(IP6))
     }
 
     fn add_user(&mut self, user: Option<&str>) {
@@ -143,7 +182,9 @@ impl Sessions {
 
     fn remember(&mut self, id: &str, facts: Facts, now: i64) {
         while self.by_id.len() >= SESSIONS_MAX || self.order.len() >= SESSIONS_MAX * 2 {
-            let Some((serial, old)) = self.order.pop_front() else { break };
+            let Some((serial, old)) = self.order.pop_front() else {
+                break;
+            };
             if self.by_id.get(&old).is_some_and(|s| s.serial == serial) {
                 self.by_id.remove(&old);
             }
@@ -151,8 +192,14 @@ impl Sessions {
         self.serial += 1;
         let serial = self.serial;
         self.order.push_back((serial, id.to_owned()));
-        self.by_id
-            .insert(id.to_owned(), Session { facts, until: now + SESSION_TIME, serial });
+        self.by_id.insert(
+            id.to_owned(),
+            Session {
+                facts,
+                until: now + SESSION_TIME,
+                serial,
+            },
+        );
     }
 
     /// Joins what a line says with what its session has said before.
@@ -168,11 +215,16 @@ impl Sessions {
         }
         let mut gained = gained;
         let forget = line.take(MLFFORGET);
-        let known = self.by_id.get(id).filter(|s| s.until > now).is_some();
+        let known = self
+            .by_id
+            .get(id)
+            .is_some_and(|s| s.until > now && !s.facts.is_of_another(&line));
         let user = line.get(USER).map(str::to_owned);
         let mut facts;
         if known {
-            let Some(s) = self.by_id.get_mut(id) else { return line };
+            let Some(s) = self.by_id.get_mut(id) else {
+                return line;
+            };
             facts = std::mem::take(&mut s.facts);
             facts.add_user(user.as_deref());
             let was_quiet = facts.take(NOFAIL) | facts.take(MLFGAINED);
@@ -183,8 +235,7 @@ impl Sessions {
                 facts.attempts = 0;
                 facts.lines.clear();
             }
-            // A line that names an address speaks of that one only. (Where a process id is used
-            // again, an older session's address of the other family must not be charged.)
+            // a line that names an address or a host speaks of that one only
             if [IP4, IP6, DNS].iter().any(|n| line.get(*n).is_some()) {
                 for n in [IP4, IP6, DNS, CIDR] {
                     facts.take(n);
@@ -254,10 +305,23 @@ mod tests {
             let mut s = Sessions::default();
             s.join("mx sshd[7]", facts(&[(first, "one")]), 1, "a", 100);
             let f = s.join("mx sshd[7]", facts(&[(second, "two")]), 1, "b", 101);
-            let addresses: Vec<_> =
-                f.values.iter().filter(|v| v.0 <= DNS).map(|v| (v.0, v.1.as_str())).collect();
+            let addresses: Vec<_> = f
+                .values
+                .iter()
+                .filter(|v| v.0 <= DNS)
+                .map(|v| (v.0, v.1.as_str()))
+                .collect();
             assert_eq!(addresses, [(second, "two")]);
         }
+    }
+
+    /// Who logs in well under the process id of an attacker is not charged with anything.
+    #[test]
+    fn a_used_again_process_id_taints_nobody() {
+        let mut s = Sessions::default();
+        s.join("x", facts(&[(IP4, "1.2.3.4"), (USER, "root")]), 1, "a", 1);
+        let well = facts(&[(MLFGAINED, "Accepted"), (IP4, "1.2.3.5"), (USER, "anna")]);
+        assert!(s.join("x", well, 1, "b", 2).has(NOFAIL));
     }
 
     #[test]
@@ -266,7 +330,13 @@ mod tests {
         let f = s.join("x", facts(&[(USER, "u")]), 1, "a", 100);
         assert!(f.get(IP4).is_none());
         s.pending("x");
-        let f = s.join("x", facts(&[(NOFAIL, "closed"), (IP4, "1.2.3.4")]), 1, "b", 101);
+        let f = s.join(
+            "x",
+            facts(&[(NOFAIL, "closed"), (IP4, "1.2.3.4")]),
+            1,
+            "b",
+            101,
+        );
         assert!(!f.has(NOFAIL));
         assert_eq!((f.get(IP4), f.attempts), (Some("1.2.3.4"), 2));
     }
@@ -274,7 +344,13 @@ mod tests {
     #[test]
     fn preparing_lines_count_when_it_fails() {
         let mut s = Sessions::default();
-        let f = s.join("x", facts(&[(NOFAIL, "key"), (IP4, "1.2.3.4"), (USER, "u")]), 1, "a", 1);
+        let f = s.join(
+            "x",
+            facts(&[(NOFAIL, "key"), (IP4, "1.2.3.4"), (USER, "u")]),
+            1,
+            "a",
+            1,
+        );
         assert!(f.has(NOFAIL));
         let f = s.join("x", facts(&[(IP4, "1.2.3.4"), (USER, "u")]), 1, "b", 2);
         assert_eq!((f.has(NOFAIL), f.attempts), (false, 2));
@@ -293,10 +369,35 @@ mod tests {
     }
 
     #[test]
+    fn memory_is_bounded() {
+        for (n, want) in [(511, 511), (512, 512), (513, 512)] {
+            assert_eq!(shortened(&"x".repeat(n)).len(), want);
+        }
+        assert_eq!(shortened(&format!("x{}", "é".repeat(300))).len(), 511);
+        let mut s = Sessions::default();
+        let mut f = Facts::default();
+        for n in 0..USERS_MAX + 1 {
+            let long = format!("{n} {}", "x".repeat(60_000));
+            f = s.join("x", facts(&[(USER, shortened(&long))]), 1, &long, 1);
+        }
+        for _ in 0..LINES_KEPT + 1 {
+            f.keep_line(&"x".repeat(60_000));
+        }
+        assert_eq!((f.users.len(), f.lines.len()), (USERS_MAX, LINES_KEPT));
+        assert!(f.lines.iter().chain(&f.users).all(|t| t.len() <= VALUE_MAX));
+    }
+
+    #[test]
     fn forgotten_by_word_by_time_and_by_number() {
         let mut s = Sessions::default();
         s.join("x", facts(&[(IP4, "1.2.3.4")]), 1, "a", 1);
-        s.join("x", facts(&[(MLFFORGET, "closed"), (NOFAIL, "closed")]), 1, "b", 2);
+        s.join(
+            "x",
+            facts(&[(MLFFORGET, "closed"), (NOFAIL, "closed")]),
+            1,
+            "b",
+            2,
+        );
         assert!(s.is_empty());
         s.join("x", facts(&[(IP4, "1.2.3.4")]), 1, "a", 1);
         for (now, known) in [(SESSION_TIME, true), (SESSION_TIME + 1, false)] {

@@ -83,15 +83,22 @@ impl Files for Disk {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(fail(e.to_string())),
         };
-        String::from_utf8(bytes).map(Some).map_err(|_| fail("not UTF-8".to_owned()))
+        String::from_utf8(bytes)
+            .map(Some)
+            .map_err(|_| fail("not UTF-8".to_owned()))
     }
 
     fn list(&self, dir: &Path, extension: &str) -> Vec<PathBuf> {
-        let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
+        let Ok(entries) = std::fs::read_dir(dir) else {
+            return Vec::new();
+        };
         let mut found: Vec<PathBuf> = entries
             .filter_map(|e| e.ok().map(|e| e.path()))
             .filter(|p| p.extension().is_some_and(|x| x == extension))
-            .filter(|p| !p.file_name().is_some_and(|n| n.to_string_lossy().starts_with('.')))
+            .filter(|p| {
+                !p.file_name()
+                    .is_some_and(|n| n.to_string_lossy().starts_with('.'))
+            })
             .collect();
         found.sort();
         found
@@ -120,7 +127,10 @@ pub struct Loader<'f> {
 impl<'f> Loader<'f> {
     /// A loader over `files`.
     pub fn new(files: &'f dyn Files) -> Self {
-        Loader { files, cache: HashMap::new() }
+        Loader {
+            files,
+            cache: HashMap::new(),
+        }
     }
 
     fn ini(&mut self, path: &Path) -> Result<Option<Rc<Ini>>, ConfError> {
@@ -201,7 +211,9 @@ impl<'f> Loader<'f> {
             }
         }
         for file in all {
-            let Some(ini) = self.ini(&file)? else { continue };
+            let Some(ini) = self.ini(&file)? else {
+                continue;
+            };
             if order.len() >= FILES_MAX {
                 return Err(ConfError::Endless("INCLUDES".to_owned()));
             }
@@ -233,11 +245,7 @@ impl<'f> Loader<'f> {
         Ok(())
     }
 
-    fn includes(
-        &self,
-        ini: &Ini,
-        file: &Path,
-    ) -> Result<(Vec<PathBuf>, Vec<PathBuf>), ConfError> {
+    fn includes(&self, ini: &Ini, file: &Path) -> Result<(Vec<PathBuf>, Vec<PathBuf>), ConfError> {
         if ini.section("INCLUDES").is_none() {
             return Ok((Vec::new(), Vec::new()));
         }
@@ -245,8 +253,14 @@ impl<'f> Loader<'f> {
         one.merge(ini);
         let dir = file.parent().unwrap_or(Path::new(""));
         let list = |option: &str| -> Result<Vec<PathBuf>, ConfError> {
-            let value = one.get("INCLUDES", option, &Section::new())?.unwrap_or_default();
-            Ok(value.split('\n').filter(|l| !l.is_empty()).map(|l| normal(&dir.join(l))).collect())
+            let value = one
+                .get("INCLUDES", option, &Section::new())?
+                .unwrap_or_default();
+            Ok(value
+                .split('\n')
+                .filter(|l| !l.is_empty())
+                .map(|l| normal(&dir.join(l)))
+                .collect())
         };
         Ok((list("before")?, list("after")?))
     }
@@ -282,14 +296,17 @@ pub struct Store {
 impl Store {
     /// Lays a file over what is there.
     pub fn merge(&mut self, ini: &Ini) {
-        self.defaults.extend(ini.defaults.iter().map(|(k, v)| (k.clone(), v.clone())));
+        self.defaults
+            .extend(ini.defaults.iter().map(|(k, v)| (k.clone(), v.clone())));
         for (name, section) in &ini.sections {
             // [Init?family=inet6]: the options become `name?family=inet6` of [Init]
             let (name, suffix) = match name.find('?') {
                 Some(at) if at > 0 => name.split_at(at),
                 _ => (name.as_str(), ""),
             };
-            let options = section.iter().map(|(k, v)| (format!("{k}{suffix}"), v.clone()));
+            let options = section
+                .iter()
+                .map(|(k, v)| (format!("{k}{suffix}"), v.clone()));
             match self.sections.iter_mut().find(|s| s.0 == name) {
                 None => self.sections.push((name.to_owned(), options.collect())),
                 Some((_, old)) => {
@@ -357,8 +374,15 @@ impl Store {
             None => return Ok(None),
         };
         let option = option.to_lowercase();
-        let scope = Scope { store: self, section, own, vars };
-        let Some(raw) = scope.raw(&option) else { return Ok(None) };
+        let scope = Scope {
+            store: self,
+            section,
+            own,
+            vars,
+        };
+        let Some(raw) = scope.raw(&option) else {
+            return Ok(None);
+        };
         let mut out = String::new();
         scope.interpolate(&option, raw, 1, &mut out)?;
         Ok(Some(out))
@@ -375,8 +399,9 @@ impl Store {
         vars: &Section,
     ) -> Result<Option<String>, ConfError> {
         if let Some((named, opt)) = option.split_once('/') {
-            let word =
-                |s: &str| !s.is_empty() && s.chars().all(|c| c.is_alphanumeric() || "_-".contains(c));
+            let word = |s: &str| {
+                !s.is_empty() && s.chars().all(|c| c.is_alphanumeric() || "_-".contains(c))
+            };
             if word(named) && !opt.is_empty() {
                 let found = if named.eq_ignore_ascii_case("known") {
                     let known = self
@@ -385,7 +410,12 @@ impl Store {
                         .filter(|k| k.contains_key(opt) || self.defaults.contains_key(opt));
                     match known {
                         Some(k) => {
-                            let scope = Scope { store: self, section, own: Some(k), vars: &EMPTY };
+                            let scope = Scope {
+                                store: self,
+                                section,
+                                own: Some(k),
+                                vars: &EMPTY,
+                            };
                             let mut out = String::new();
                             match scope.raw(opt) {
                                 Some(raw) => {
@@ -444,11 +474,16 @@ impl<'a> Scope<'a> {
             "default" => None,
             "known" => store.known.get(self.section).and_then(|s| s.get(opt)),
             _ => {
-                let s = store.sections.iter().find(|s| s.0.eq_ignore_ascii_case(section))?;
+                let s = store
+                    .sections
+                    .iter()
+                    .find(|s| s.0.eq_ignore_ascii_case(section))?;
                 s.1.get(opt)
             }
         };
-        found.or_else(|| store.defaults.get(opt)).map(String::as_str)
+        found
+            .or_else(|| store.defaults.get(opt))
+            .map(String::as_str)
     }
 
     fn interpolate(
@@ -472,11 +507,16 @@ impl<'a> Scope<'a> {
             }
             let name = rest.strip_prefix('(').and_then(|r| r.split_once(")s"));
             let Some((name, after)) = name.filter(|(n, _)| !n.contains(')')) else {
-                return Err(ConfError::Percent { option: option.to_owned() });
+                return Err(ConfError::Percent {
+                    option: option.to_owned(),
+                });
             };
             let name = name.to_lowercase();
             let Some(value) = self.raw(&name) else {
-                return Err(ConfError::Missing { name, option: option.to_owned() });
+                return Err(ConfError::Missing {
+                    name,
+                    option: option.to_owned(),
+                });
             };
             if value.contains('%') {
                 self.interpolate(option, value, depth + 1, out)?;
@@ -501,7 +541,9 @@ mod tests {
     use super::*;
 
     fn files(list: &[(&str, &str)]) -> BTreeMap<PathBuf, String> {
-        list.iter().map(|(p, t)| (PathBuf::from(p), (*t).to_owned())).collect()
+        list.iter()
+            .map(|(p, t)| (PathBuf::from(p), (*t).to_owned()))
+            .collect()
     }
 
     fn get(s: &Store, section: &str, option: &str) -> String {
@@ -511,7 +553,10 @@ mod tests {
     #[test]
     fn order_of_files() {
         let f = files(&[
-            ("/e/jail.conf", "[INCLUDES]\nbefore = b.conf\nafter = a.conf\n[DEFAULT]\nx=conf\n[j]\ny=conf\n"),
+            (
+                "/e/jail.conf",
+                "[INCLUDES]\nbefore = b.conf\nafter = a.conf\n[DEFAULT]\nx=conf\n[j]\ny=conf\n",
+            ),
             ("/e/b.conf", "[DEFAULT]\nx=before\nb=1\n"),
             ("/e/b.local", "[DEFAULT]\nb=2\n"),
             ("/e/a.conf", "[j]\nz=after\n"),
@@ -553,7 +598,10 @@ mod tests {
         let f = files(&[("/e/f.conf", &text)]);
         let s = Loader::new(&f).load(Path::new("/e/f")).unwrap();
         assert!(s.get("a", "x3", &Section::new()).is_ok());
-        assert!(matches!(s.get("a", "x8", &Section::new()), Err(ConfError::Endless(_))));
+        assert!(matches!(
+            s.get("a", "x8", &Section::new()),
+            Err(ConfError::Endless(_))
+        ));
     }
 
     #[test]

@@ -21,7 +21,11 @@ fn next_tag(value: &str, from: usize) -> Option<(usize, usize, &str)> {
         if len > 0 && bytes.get(end) == Some(&b'>') {
             return Some((open, end + 1, value.get(open + 1..end)?));
         }
-        at = if bytes.get(end) == Some(&b'<') { end } else { end + 1 };
+        at = if bytes.get(end) == Some(&b'<') {
+            end
+        } else {
+            end + 1
+        };
     }
 }
 
@@ -39,7 +43,11 @@ pub fn substitute(
     let ignore: BTreeSet<String> = if family.is_some() {
         BTreeSet::new()
     } else {
-        options.keys().filter_map(|k| k.split_once('?')).map(|(n, _)| n.to_owned()).collect()
+        options
+            .keys()
+            .filter_map(|k| k.split_once('?'))
+            .map(|(n, _)| n.to_owned())
+            .collect()
     };
     let mut tags = options.clone();
     let names: Vec<String> = options.keys().cloned().collect();
@@ -51,7 +59,9 @@ pub fn substitute(
             if ignore.contains(tag) || done.contains(tag.as_str()) {
                 continue;
             }
-            let Some(mut value) = tags.get(tag).cloned() else { continue };
+            let Some(mut value) = tags.get(tag).cloned() else {
+                continue;
+            };
             let mut changed = false;
             let count = counts.entry(tag).or_default();
             let mut from = 0;
@@ -102,8 +112,13 @@ mod tests {
     use super::*;
 
     fn run(list: &[(&str, &str)], family: Option<&str>) -> Result<Section, ConfError> {
-        let s = list.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
-        substitute(&s, family, &mut |n| Ok((n == "extra").then(|| "E".to_owned())))
+        let s = list
+            .iter()
+            .map(|(a, b)| ((*a).to_owned(), (*b).to_owned()))
+            .collect();
+        substitute(&s, family, &mut |n| {
+            Ok((n == "extra").then(|| "E".to_owned()))
+        })
     }
 
     #[test]

@@ -104,9 +104,7 @@ impl Watch {
         let clock = if dated {
             let offset = match timezone {
                 None => None,
-                Some(z) => {
-                    Some(offset_minutes(z).ok_or_else(|| AddError::Zone(z.to_owned()))?)
-                }
+                Some(z) => Some(offset_minutes(z).ok_or_else(|| AddError::Zone(z.to_owned()))?),
             };
             let same = self
                 .clocks
@@ -135,6 +133,14 @@ impl Watch {
         Ok(self.readers.len() - 1)
     }
 
+    /// Whether doubtful lines are charged (see [`Filter::set_charge_doubtful`]), for the filters
+    /// added so far.
+    pub fn set_charge_doubtful(&mut self, charge: bool) {
+        for r in &mut self.readers {
+            r.filter.set_charge_doubtful(charge);
+        }
+    }
+
     /// A filter by index.
     #[must_use]
     pub fn filter(&self, index: usize) -> Option<&Filter> {
@@ -148,14 +154,19 @@ impl Watch {
     }
 
     fn prepare(&mut self) {
-        let mut texts: Vec<Vec<u8>> =
-            self.readers.iter().flat_map(|r| r.filter.required()).map(<[u8]>::to_vec).collect();
+        let mut texts: Vec<Vec<u8>> = self
+            .readers
+            .iter()
+            .flat_map(|r| r.filter.required())
+            .map(<[u8]>::to_vec)
+            .collect();
         texts.sort();
         texts.dedup();
         let scanner = Scanner::new(&texts);
         for r in &mut self.readers {
-            r.filter
-                .set_bits(scanner.words(), &|t| texts.binary_search_by(|x| x.as_slice().cmp(t)).unwrap_or(0));
+            r.filter.set_bits(scanner.words(), &|t| {
+                texts.binary_search_by(|x| x.as_slice().cmp(t)).unwrap_or(0)
+            });
         }
         self.scanner = Some(scanner);
     }
@@ -192,10 +203,11 @@ impl Watch {
             }
         };
         for c in &mut self.clocks {
-            c.dated = c.detector.find(full, now, &mut self.zone, &mut self.machine);
-            match c.dated {
-                Some(Dated { time: Some(t), .. }) => c.last = Some(t),
-                Some(Dated { time: None, .. }) | None => {}
+            c.dated = c
+                .detector
+                .find(full, now, &mut self.zone, &mut self.machine);
+            if let Some(Dated { time: Some(t), .. }) = c.dated {
+                c.last = Some(t);
             }
         }
         // what was cut out of the line for the present scan and text
@@ -205,7 +217,11 @@ impl Watch {
             let (span, when) = match r.clock.and_then(|c| self.clocks.get(c)) {
                 None => ((0, 0), time),
                 Some(c) => match c.dated {
-                    Some(Dated { start, end, time: Some(t) }) => ((start, end), Some(t)),
+                    Some(Dated {
+                        start,
+                        end,
+                        time: Some(t),
+                    }) => ((start, end), Some(t)),
                     dated => {
                         let borrowed = c.last.filter(|l| *l > now as f64 - BORROW);
                         match dated {
@@ -219,8 +235,10 @@ impl Watch {
                     }
                 },
             };
-            let (head, tail) =
-                (full.get(..span.0).unwrap_or(""), full.get(span.1..).unwrap_or(""));
+            let (head, tail) = (
+                full.get(..span.0).unwrap_or(""),
+                full.get(span.1..).unwrap_or(""),
+            );
             if cut != Some(span) {
                 if head.is_empty() {
                     scanner.scan(tail.as_bytes(), &mut self.hits);
@@ -238,7 +256,11 @@ impl Watch {
                 join(&mut self.text, head, tail);
                 copied = Some(span);
             }
-            let line = Line { full, text: &self.text, time: when };
+            let line = Line {
+                full,
+                text: &self.text,
+                time: when,
+            };
             if let Some(f) = r.filter.process(&line, &self.hits, now, &mut self.machine) {
                 out(index, f);
             }
@@ -253,3 +275,6 @@ fn join(text: &mut String, head: &str, tail: &str) {
     text.push_str(tail);
     text.push('\n');
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,12 +10,31 @@ pub(crate) enum Node {
     Set(CharSet),
     Concat(Vec<Node>),
     Alt(Vec<Node>),
-    Repeat { node: Box<Node>, min: u32, max: Option<u32>, kind: Kind },
-    Group { index: usize, node: Box<Node> },
+    Repeat {
+        node: Box<Node>,
+        min: u32,
+        max: Option<u32>,
+        kind: Kind,
+    },
+    Group {
+        index: usize,
+        node: Box<Node>,
+    },
     Assert(Assert),
-    Look { behind: bool, negate: bool, node: Box<Node> },
-    BackRef { group: usize, fold: bool },
-    Cond { group: usize, yes: Box<Node>, no: Box<Node> },
+    Look {
+        behind: bool,
+        negate: bool,
+        node: Box<Node>,
+    },
+    BackRef {
+        group: usize,
+        fold: bool,
+    },
+    Cond {
+        group: usize,
+        yes: Box<Node>,
+        no: Box<Node>,
+    },
     Atomic(Box<Node>),
 }
 
@@ -57,7 +76,11 @@ impl Node {
                 widths.all(|w| w == Some(first)).then_some(first)
             }
             Node::Repeat { node, min, max, .. } => {
-                if *max == Some(*min) { node.width()?.checked_mul(*min) } else { None }
+                if *max == Some(*min) {
+                    node.width()?.checked_mul(*min)
+                } else {
+                    None
+                }
             }
             Node::Group { node, .. } | Node::Atomic(node) => node.width(),
             Node::BackRef { .. } => None,
@@ -73,7 +96,10 @@ impl Node {
     pub(crate) fn is_plain(&self) -> bool {
         match self {
             Node::Look { .. } | Node::BackRef { .. } | Node::Cond { .. } | Node::Atomic(_) => false,
-            Node::Repeat { kind: Kind::Possessive, .. } => false,
+            Node::Repeat {
+                kind: Kind::Possessive,
+                ..
+            } => false,
             Node::Repeat { node, .. } | Node::Group { node, .. } => node.is_plain(),
             Node::Concat(v) | Node::Alt(v) => v.iter().all(Node::is_plain),
             Node::Empty | Node::Char(_) | Node::Set(_) | Node::Assert(_) => true,

@@ -43,11 +43,8 @@ impl HighTest {
     }
 
     fn is_trivial(&self) -> Option<bool> {
-        let asks = self.word
-            || self.not_word
-            || self.space
-            || self.not_space
-            || !self.ranges.is_empty();
+        let asks =
+            self.word || self.not_word || self.space || self.not_space || !self.ranges.is_empty();
         if self.everything {
             Some(!self.negate)
         } else if asks {
@@ -68,12 +65,18 @@ pub(crate) const WORD: u128 = DIGIT | (1 << 95) | (0x3ff_ffff << 65) | (0x3ff_ff
 impl CharSet {
     /// `.` without DOTALL.
     pub(crate) fn dot() -> Self {
-        CharSet { ascii: !(1 << 10), high: High::All }
+        CharSet {
+            ascii: !(1 << 10),
+            high: High::All,
+        }
     }
 
     /// `.` with DOTALL.
     pub(crate) fn every() -> Self {
-        CharSet { ascii: !0, high: High::All }
+        CharSet {
+            ascii: !0,
+            high: High::All,
+        }
     }
 
     /// A single character.
@@ -184,7 +187,10 @@ impl SetBuilder {
             Some(false) => High::None,
             None => High::Ask(high),
         };
-        CharSet { ascii: if negate { !self.ascii } else { self.ascii }, high }
+        CharSet {
+            ascii: if negate { !self.ascii } else { self.ascii },
+            high,
+        }
     }
 }
 
@@ -216,6 +222,6 @@ mod tests {
         b.range('a', 'c');
         let s = b.build(true);
         assert!(!s.contains('b') && s.contains('B') && s.contains('é'));
-        assert_eq!(CharSet::dot().contains('\n'), false);
+        assert!(!CharSet::dot().contains('\n'));
     }
 }

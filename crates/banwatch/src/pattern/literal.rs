@@ -19,11 +19,17 @@ struct Info {
 
 impl Info {
     fn unknown() -> Info {
-        Info { exact: None, best: None }
+        Info {
+            exact: None,
+            best: None,
+        }
     }
 
     fn empty() -> Info {
-        Info { exact: Some(vec![Vec::new()]), best: None }
+        Info {
+            exact: Some(vec![Vec::new()]),
+            best: None,
+        }
     }
 
     /// The best clause this part alone gives.
@@ -61,17 +67,26 @@ fn members(set: &CharSet) -> Option<Vec<Vec<u8>>> {
     if set.high != High::None || set.ascii.count_ones() > 4 || set.ascii >> 10 & 1 == 1 {
         return None;
     }
-    Some((0u8..128).filter(|b| set.ascii >> b & 1 == 1).map(|b| vec![b]).collect())
+    Some(
+        (0u8..128)
+            .filter(|b| set.ascii >> b & 1 == 1)
+            .map(|b| vec![b])
+            .collect(),
+    )
 }
 
 fn walk(node: &Node) -> Info {
     match node {
         Node::Empty | Node::Assert(_) | Node::Look { .. } => Info::empty(),
         Node::Char('\n') => Info::unknown(),
-        Node::Char(c) => {
-            Info { exact: Some(vec![c.to_string().into_bytes()]), best: None }
-        }
-        Node::Set(s) => Info { exact: members(s), best: None },
+        Node::Char(c) => Info {
+            exact: Some(vec![c.to_string().into_bytes()]),
+            best: None,
+        },
+        Node::Set(s) => Info {
+            exact: members(s),
+            best: None,
+        },
         Node::Group { node, .. } | Node::Atomic(node) => walk(node),
         Node::BackRef { .. } => Info::unknown(),
         Node::Cond { yes, no, .. } => alternatives([walk(yes), walk(no)].into_iter()),
@@ -86,7 +101,10 @@ fn walk(node: &Node) -> Info {
             } else if *min == 1 && *max == Some(1) {
                 inner
             } else {
-                Info { exact: None, best: inner.clause() }
+                Info {
+                    exact: None,
+                    best: inner.clause(),
+                }
             }
         }
         Node::Concat(v) => concat(v),
@@ -123,33 +141,58 @@ fn concat(items: &[Node]) -> Info {
     let mut whole = true;
     let mut run: Vec<Vec<u8>> = vec![Vec::new()];
     for item in items {
-        let info = walk(item);
-        best = better(best, info.best.clone());
-        let next = info.exact.as_ref().map(|e| {
-            run.iter()
-                .flat_map(|a| e.iter().map(move |b| [a.as_slice(), b.as_slice()].concat()))
-                .collect::<Vec<_>>()
-        });
-        match next {
-            Some(n)
-                if n.len() <= ALTERNATIVES_MAX && n.iter().all(|x| x.len() <= LENGTH_MAX) =>
-            {
-                run = n;
+        let info = match item {
+            Node::Char(c) if *c != '\n' => {
+                let mut buf = [0; 4];
+                let c = c.encode_utf8(&mut buf).as_bytes();
+                if run.iter().all(|r| r.len() + c.len() <= LENGTH_MAX) {
+                    run.iter_mut().for_each(|r| r.extend_from_slice(c));
+                    continue;
+                }
+                walk(item)
             }
-            _ => {
-                whole = false;
-                best = better(best, Some(std::mem::take(&mut run)));
-                run = match info.exact {
-                    Some(e) if e.iter().all(|x| x.len() <= LENGTH_MAX) => e,
-                    _ => vec![Vec::new()],
-                };
-            }
+            Node::Assert(_) | Node::Look { .. } | Node::Empty => continue,
+            _ => walk(item),
+        };
+        best = better(best, info.best);
+        let Some(exact) = info.exact else {
+            whole = false;
+            best = better(best, Some(std::mem::take(&mut run)));
+            run = vec![Vec::new()];
+            continue;
+        };
+        let longest = |v: &[Vec<u8>]| v.iter().map(Vec::len).max().unwrap_or(0);
+        if run.len() * exact.len() <= ALTERNATIVES_MAX
+            && longest(&run) + longest(&exact) <= LENGTH_MAX
+        {
+            run = run
+                .iter()
+                .flat_map(|a| {
+                    exact
+                        .iter()
+                        .map(move |b| [a.as_slice(), b.as_slice()].concat())
+                })
+                .collect();
+        } else {
+            whole = false;
+            best = better(best, Some(std::mem::take(&mut run)));
+            run = if longest(&exact) <= LENGTH_MAX {
+                exact
+            } else {
+                vec![Vec::new()]
+            };
         }
     }
     if whole {
-        return Info { exact: Some(run), best };
+        return Info {
+            exact: Some(run),
+            best,
+        };
     }
-    Info { exact: None, best: better(best, Some(run)) }
+    Info {
+        exact: None,
+        best: better(best, Some(run)),
+    }
 }
 
 #[cfg(test)]
@@ -160,7 +203,10 @@ mod tests {
     #[test]
     fn what_a_line_must_hold() {
         for (pattern, want) in [
-            ("^[iI](?:llegal|nvalid) user .* from", "Illegal user |Invalid user |illegal user |invalid user "),
+            (
+                "^[iI](?:llegal|nvalid) user .* from",
+                "Illegal user |Invalid user |illegal user |invalid user ",
+            ),
             (r"^\S+ warning: .*", " warning: "),
             (r"a+b*", ""),
             (r"(?:abc|de)x", "abcx|dex"),

@@ -17,12 +17,26 @@ pub(crate) const UNSET: u32 = u32::MAX;
 
 #[derive(Clone, Copy, Debug)]
 enum Frame {
-    Branch { pc: u32, pos: u32 },
-    Restore { slot: u32, old: u32 },
+    Branch {
+        pc: u32,
+        pos: u32,
+    },
+    Restore {
+        slot: u32,
+        old: u32,
+    },
     /// A run that can be shortened down to `min`.
-    Shrink { pc: u32, min: u32, pos: u32 },
+    Shrink {
+        pc: u32,
+        min: u32,
+        pos: u32,
+    },
     /// A lazy run that can grow by `left` characters.
-    Grow { pc: u32, pos: u32, left: u32 },
+    Grow {
+        pc: u32,
+        pos: u32,
+        left: u32,
+    },
 }
 
 /// Working memory of the matcher, kept between searches so that none of them allocates.
@@ -61,7 +75,9 @@ fn can(first: &First, bytes: &[u8], pos: usize) -> bool {
 /// Length of the character of `table` at `pos`; 0 when there is none.
 #[inline]
 fn one(table: &Table, text: &str, pos: usize) -> usize {
-    let Some(&b) = text.as_bytes().get(pos) else { return 0 };
+    let Some(&b) = text.as_bytes().get(pos) else {
+        return 0;
+    };
     let verdict = table.by[b as usize];
     if verdict == Table::NO {
         return 0;
@@ -156,7 +172,9 @@ impl Machine {
     }
 
     fn set_slot(&mut self, slot: u32, value: u32) {
-        let Some(s) = self.slots.get_mut(slot as usize) else { return };
+        let Some(s) = self.slots.get_mut(slot as usize) else {
+            return;
+        };
         let old = std::mem::replace(s, value);
         if old != value && (self.depth > 0 || !self.stack.is_empty()) {
             self.stack.push(Frame::Restore { slot, old });
@@ -192,7 +210,9 @@ impl Machine {
                 Frame::Restore { slot, old } => self.slots[slot as usize] = old,
                 Frame::Branch { pc, pos } => return Some((pc, pos as usize)),
                 Frame::Shrink { pc, min, pos } => {
-                    let Inst::Run { follow, .. } = p.insts[pc as usize] else { return None };
+                    let Inst::Run { follow, .. } = p.insts[pc as usize] else {
+                        return None;
+                    };
                     let first = &p.firsts[follow as usize];
                     let (min, mut at) = (min as usize, pos as usize);
                     while at > min {
@@ -212,7 +232,9 @@ impl Machine {
                     self.steps += (pos - at as u32) >> 3;
                 }
                 Frame::Grow { pc, pos, left } => {
-                    let Inst::Run { set, follow, .. } = p.insts[pc as usize] else { return None };
+                    let Inst::Run { set, follow, .. } = p.insts[pc as usize] else {
+                        return None;
+                    };
                     let first = &p.firsts[follow as usize];
                     let table = &p.tables[set as usize];
                     let (mut at, mut left) = (pos as usize, left);
@@ -227,7 +249,11 @@ impl Machine {
                         }
                         if can(first, bytes, at) {
                             self.steps += (at as u32 - pos) >> 3;
-                            self.stack.push(Frame::Grow { pc, pos: at as u32, left });
+                            self.stack.push(Frame::Grow {
+                                pc,
+                                pos: at as u32,
+                                left,
+                            });
                             return Some((pc + 1, at));
                         }
                     }
@@ -272,7 +298,13 @@ impl Machine {
                     pos += n;
                     n > 0
                 }
-                Inst::Run { set, min, max, follow, mode } => {
+                Inst::Run {
+                    set,
+                    min,
+                    max,
+                    follow,
+                    mode,
+                } => {
                     let table = &p.tables[set as usize];
                     let first = &p.firsts[follow as usize];
                     self.enter_run(text, table, first, pc, min, max, mode, &mut pos) && {
@@ -280,12 +312,20 @@ impl Machine {
                         true
                     }
                 }
-                Inst::Split { first, second, first_set, second_set } => {
+                Inst::Split {
+                    first,
+                    second,
+                    first_set,
+                    second_set,
+                } => {
                     let a = can(&p.firsts[first_set as usize], bytes, pos);
                     let b = can(&p.firsts[second_set as usize], bytes, pos);
                     if a {
                         if b {
-                            self.stack.push(Frame::Branch { pc: second, pos: pos as u32 });
+                            self.stack.push(Frame::Branch {
+                                pc: second,
+                                pos: pos as u32,
+                            });
                         }
                         pc = first;
                     } else {
@@ -311,8 +351,16 @@ impl Machine {
                     pc += 1;
                     holds(a, text, pos)
                 }
-                Inst::Look { negate, width, next } => {
-                    let at = if width == AHEAD { Some(pos) } else { behind(text, pos, width) };
+                Inst::Look {
+                    negate,
+                    width,
+                    next,
+                } => {
+                    let at = if width == AHEAD {
+                        Some(pos)
+                    } else {
+                        behind(text, pos, width)
+                    };
                     let hit = match at {
                         None => false,
                         Some(at) => {
@@ -393,7 +441,11 @@ impl Machine {
             *pos = low;
             if can(first, bytes, low) {
                 if left > 0 {
-                    self.stack.push(Frame::Grow { pc, pos: low as u32, left });
+                    self.stack.push(Frame::Grow {
+                        pc,
+                        pos: low as u32,
+                        left,
+                    });
                 }
                 return true;
             }
@@ -412,7 +464,11 @@ impl Machine {
                 if can(first, bytes, at) {
                     self.steps += ((at - low) >> 3) as u32;
                     if left > 0 {
-                        self.stack.push(Frame::Grow { pc, pos: at as u32, left });
+                        self.stack.push(Frame::Grow {
+                            pc,
+                            pos: at as u32,
+                            left,
+                        });
                     }
                     *pos = at;
                     return true;
@@ -444,7 +500,11 @@ impl Machine {
         loop {
             if can(first, bytes, at) {
                 if at > low {
-                    self.stack.push(Frame::Shrink { pc, min: low as u32, pos: at as u32 });
+                    self.stack.push(Frame::Shrink {
+                        pc,
+                        min: low as u32,
+                        pos: at as u32,
+                    });
                 }
                 *pos = at;
                 self.steps += ((end - at) >> 3) as u32;
@@ -459,7 +519,10 @@ impl Machine {
     }
 
     fn back_reference(&mut self, text: &str, slot: u32, fold: bool, pos: usize) -> Option<usize> {
-        let (a, b) = (*self.slots.get(slot as usize)?, *self.slots.get(slot as usize + 1)?);
+        let (a, b) = (
+            *self.slots.get(slot as usize)?,
+            *self.slots.get(slot as usize + 1)?,
+        );
         if a == UNSET || b == UNSET {
             return None;
         }
@@ -468,7 +531,8 @@ impl Machine {
         self.seen = self.seen.max(pos + want.len());
         self.steps += (want.len() >> 4) as u32;
         let hit = if fold {
-            rest.get(..want.len()).is_some_and(|r| r.eq_ignore_ascii_case(want))
+            rest.get(..want.len())
+                .is_some_and(|r| r.eq_ignore_ascii_case(want))
         } else {
             rest.starts_with(want)
         };
@@ -498,7 +562,11 @@ fn holds(a: Assert, text: &str, pos: usize) -> bool {
         Assert::LineStart => pos == 0 || bytes.get(pos - 1) == Some(&b'\n'),
         Assert::LineEnd => pos == bytes.len() || bytes.get(pos) == Some(&b'\n'),
         Assert::WordEdge | Assert::NotWordEdge => {
-            let before = if pos == 0 { None } else { char_at(text, back(text, pos)) };
+            let before = if pos == 0 {
+                None
+            } else {
+                char_at(text, back(text, pos))
+            };
             (word(before) != word(char_at(text, pos))) == (a == Assert::WordEdge)
         }
     }

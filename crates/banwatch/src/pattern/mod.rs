@@ -80,7 +80,7 @@ pub struct Pattern {
     node: Node,
     names: Vec<Option<String>>,
     plain: bool,
-    clause: Option<Vec<Vec<u8>>>,
+    clause: OnceLock<Option<literal::Clause>>,
     program: OnceLock<Option<Program>>,
     fallback: OnceLock<Option<regex::Regex>>,
 }
@@ -98,7 +98,7 @@ impl Pattern {
         Ok(Pattern {
             source: source.to_owned(),
             plain: parsed.node.is_plain(),
-            clause: literal::required(&parsed.node),
+            clause: OnceLock::new(),
             node: parsed.node,
             names: parsed.names,
             program: OnceLock::new(),
@@ -127,7 +127,10 @@ impl Pattern {
     /// Texts of which one is in every line that can match; empty when nothing is known.
     #[must_use]
     pub fn required(&self) -> &[Vec<u8>] {
-        self.clause.as_deref().unwrap_or(&[])
+        self.clause
+            .get_or_init(|| literal::required(&self.node))
+            .as_deref()
+            .unwrap_or(&[])
     }
 
     /// Whether the `regex` crate can decide this pattern exactly.
@@ -155,17 +158,25 @@ impl Pattern {
         second: u32,
         m: &mut Machine,
     ) -> Outcome {
-        let program = self.program.get_or_init(|| program::compile(&self.node, self.names.len()).ok());
-        let Some(program) = program else { return Outcome::GaveUp };
+        let program = self
+            .program
+            .get_or_init(|| program::compile(&self.node, self.names.len()).ok());
+        let Some(program) = program else {
+            return Outcome::GaveUp;
+        };
         match m.search(program, text, from, first) {
             Found::Yes => return Outcome::Match,
             Found::No => return Outcome::NoMatch,
             Found::Exhausted => {}
         }
         m.seen = text.len();
-        let Some(regex) = self.regex() else { return Outcome::GaveUp };
+        let Some(regex) = self.regex() else {
+            return Outcome::GaveUp;
+        };
         if self.plain {
-            let Some(found) = regex.captures_at(text, from) else { return Outcome::NoMatch };
+            let Some(found) = regex.captures_at(text, from) else {
+                return Outcome::NoMatch;
+            };
             m.slots.clear();
             for g in 0..self.names.len() {
                 let (a, b) = match found.get(g) {
@@ -229,7 +240,9 @@ fn weight(node: &Node) -> u64 {
         Node::Empty => 0,
         Node::Char(_) | Node::Set(_) | Node::Assert(_) | Node::BackRef { .. } => 1,
         Node::Concat(v) => v.iter().fold(0, |n, x| weight(x).saturating_add(n)),
-        Node::Alt(v) => v.iter().fold(0u64, |n, x| weight(x).saturating_add(2).saturating_add(n)),
+        Node::Alt(v) => v
+            .iter()
+            .fold(0u64, |n, x| weight(x).saturating_add(2).saturating_add(n)),
         Node::Group { node, .. } | Node::Atomic(node) | Node::Look { node, .. } => {
             weight(node).saturating_add(2)
         }

@@ -40,7 +40,10 @@ pub(crate) fn parse(src: &str, multiline: bool) -> Result<Parsed, PatternError> 
         pos: 0,
         names: vec![None],
         closed: vec![false],
-        flags: Flags { multiline, ..Flags::default() },
+        flags: Flags {
+            multiline,
+            ..Flags::default()
+        },
         depth: 0,
     };
     p.global_flags();
@@ -48,7 +51,10 @@ pub(crate) fn parse(src: &str, multiline: bool) -> Result<Parsed, PatternError> 
     if p.pos < src.len() {
         return p.fail("unbalanced parenthesis");
     }
-    Ok(Parsed { node, names: p.names })
+    Ok(Parsed {
+        node,
+        names: p.names,
+    })
 }
 
 impl Parser<'_> {
@@ -90,7 +96,10 @@ impl Parser<'_> {
                 continue;
             }
             let letters: &str = self.src.get(at + 2..).unwrap_or("");
-            let n = letters.bytes().take_while(|b| b"aiLmsux".contains(b)).count();
+            let n = letters
+                .bytes()
+                .take_while(|b| b"aiLmsux".contains(b))
+                .count();
             if n > 0 && letters.as_bytes().get(n) == Some(&b')') {
                 for c in letters.chars().take(n) {
                     self.set_flag(c, true);
@@ -137,9 +146,7 @@ impl Parser<'_> {
                 Some(c) if c.is_ascii_whitespace() => {
                     self.pos += 1;
                 }
-                Some('#') => {
-                    while !matches!(self.next(), None | Some('\n')) {}
-                }
+                Some('#') => while !matches!(self.next(), None | Some('\n')) {},
                 _ => return,
             }
         }
@@ -209,7 +216,12 @@ impl Parser<'_> {
             if matches!(atom, Node::Empty) {
                 continue;
             }
-            atom = Node::Repeat { node: Box::new(atom), min, max, kind };
+            atom = Node::Repeat {
+                node: Box::new(atom),
+                min,
+                max,
+                kind,
+            };
         }
     }
 
@@ -261,19 +273,25 @@ impl Parser<'_> {
     }
 
     fn atom(&mut self) -> Result<Node, PatternError> {
-        let Some(c) = self.next() else { return Ok(Node::Empty) };
+        let Some(c) = self.next() else {
+            return Ok(Node::Empty);
+        };
         match c {
-            '.' => {
-                Ok(Node::Set(if self.flags.dotall { CharSet::every() } else { CharSet::dot() }))
-            }
+            '.' => Ok(Node::Set(if self.flags.dotall {
+                CharSet::every()
+            } else {
+                CharSet::dot()
+            })),
             '^' => Ok(Node::Assert(if self.flags.multiline {
                 Assert::LineStart
             } else {
                 Assert::Start
             })),
-            '$' => {
-                Ok(Node::Assert(if self.flags.multiline { Assert::LineEnd } else { Assert::End }))
-            }
+            '$' => Ok(Node::Assert(if self.flags.multiline {
+                Assert::LineEnd
+            } else {
+                Assert::End
+            })),
             '(' => self.group(),
             '[' => self.class(),
             '\\' => self.escape(),
@@ -283,7 +301,9 @@ impl Parser<'_> {
     }
 
     fn escape(&mut self) -> Result<Node, PatternError> {
-        let Some(c) = self.peek() else { return self.fail("bad escape (end of pattern)") };
+        let Some(c) = self.peek() else {
+            return self.fail("bad escape (end of pattern)");
+        };
         match c {
             'A' => self.assert(Assert::Start),
             'Z' => self.assert(Assert::VeryEnd),
@@ -296,8 +316,12 @@ impl Parser<'_> {
                 Ok(Node::Set(b.build(false)))
             }
             '1'..='9' => {
-                let digits: String =
-                    self.rest().chars().take(2).take_while(char::is_ascii_digit).collect();
+                let digits: String = self
+                    .rest()
+                    .chars()
+                    .take(2)
+                    .take_while(char::is_ascii_digit)
+                    .collect();
                 self.pos += digits.len();
                 let group = digits.parse::<usize>().unwrap_or(0);
                 self.reference(group)
@@ -316,7 +340,10 @@ impl Parser<'_> {
 
     fn reference(&self, group: usize) -> Result<Node, PatternError> {
         match self.closed.get(group) {
-            Some(true) => Ok(Node::BackRef { group, fold: self.flags.fold }),
+            Some(true) => Ok(Node::BackRef {
+                group,
+                fold: self.flags.fold,
+            }),
             Some(false) => self.fail("reference to an open group"),
             None => self.fail("invalid group reference"),
         }
@@ -324,7 +351,9 @@ impl Parser<'_> {
 
     /// After a backslash: the character that the escape stands for.
     fn escaped_char(&mut self) -> Result<char, PatternError> {
-        let Some(c) = self.next() else { return self.fail("bad escape (end of pattern)") };
+        let Some(c) = self.next() else {
+            return self.fail("bad escape (end of pattern)");
+        };
         Ok(match c {
             'n' => '\n',
             'r' => '\r',
@@ -336,10 +365,18 @@ impl Parser<'_> {
             'u' => self.hex(4)?,
             'U' => self.hex(8)?,
             '0' => {
-                let digits: String =
-                    self.rest().chars().take(2).take_while(|c| ('0'..='7').contains(c)).collect();
+                let digits: String = self
+                    .rest()
+                    .chars()
+                    .take(2)
+                    .take_while(|c| ('0'..='7').contains(c))
+                    .collect();
                 self.pos += digits.len();
-                let n = if digits.is_empty() { 0 } else { u32::from_str_radix(&digits, 8).unwrap_or(0) };
+                let n = if digits.is_empty() {
+                    0
+                } else {
+                    u32::from_str_radix(&digits, 8).unwrap_or(0)
+                };
                 char::from_u32(n).unwrap_or('\0')
             }
             c if c.is_ascii_alphanumeric() => return self.fail("bad escape"),
@@ -350,7 +387,9 @@ impl Parser<'_> {
     fn hex(&mut self, n: usize) -> Result<char, PatternError> {
         let digits = self.rest().get(..n).unwrap_or("");
         let value = if digits.len() == n && digits.bytes().all(|b| b.is_ascii_hexdigit()) {
-            u32::from_str_radix(digits, 16).ok().and_then(char::from_u32)
+            u32::from_str_radix(digits, 16)
+                .ok()
+                .and_then(char::from_u32)
         } else {
             None
         };
@@ -368,15 +407,21 @@ impl Parser<'_> {
         let mut set = SetBuilder::default();
         let mut first = true;
         loop {
-            let Some(c) = self.next() else { return self.fail("unterminated character set") };
+            let Some(c) = self.next() else {
+                return self.fail("unterminated character set");
+            };
             if c == ']' && !first {
                 break;
             }
             first = false;
-            let Some(low) = self.class_item(c, &mut set)? else { continue };
+            let Some(low) = self.class_item(c, &mut set)? else {
+                continue;
+            };
             if self.rest().starts_with('-') && !self.rest().starts_with("-]") {
                 self.pos += 1;
-                let Some(c) = self.next() else { return self.fail("unterminated character set") };
+                let Some(c) = self.next() else {
+                    return self.fail("unterminated character set");
+                };
                 let Some(high) = self.class_item(c, &mut set)? else {
                     return self.fail("bad character range");
                 };
@@ -410,17 +455,27 @@ impl Parser<'_> {
                 Ok(Some('\x08'))
             }
             Some('1'..='7') => {
-                let digits: String =
-                    self.rest().chars().take(3).take_while(|c| ('0'..='7').contains(c)).collect();
+                let digits: String = self
+                    .rest()
+                    .chars()
+                    .take(3)
+                    .take_while(|c| ('0'..='7').contains(c))
+                    .collect();
                 self.pos += digits.len();
-                Ok(u32::from_str_radix(&digits, 8).ok().and_then(char::from_u32))
+                Ok(u32::from_str_radix(&digits, 8)
+                    .ok()
+                    .and_then(char::from_u32))
             }
             _ => self.escaped_char().map(Some),
         }
     }
 
     fn close(&mut self) -> Result<(), PatternError> {
-        if self.eat(")") { Ok(()) } else { self.fail("missing ), unterminated subpattern") }
+        if self.eat(")") {
+            Ok(())
+        } else {
+            self.fail("missing ), unterminated subpattern")
+        }
     }
 
     fn group(&mut self) -> Result<Node, PatternError> {
@@ -428,7 +483,9 @@ impl Parser<'_> {
             return self.capture(None);
         }
         let saved = self.flags;
-        let Some(c) = self.next() else { return self.fail("unexpected end of pattern") };
+        let Some(c) = self.next() else {
+            return self.fail("unexpected end of pattern");
+        };
         let node = match c {
             ':' => {
                 let n = self.alternation()?;
@@ -457,7 +514,9 @@ impl Parser<'_> {
             }
             'P' if self.eat("=") => {
                 let name = self.name(')')?;
-                let Some(group) = self.find(&name) else { return self.fail("unknown group name") };
+                let Some(group) = self.find(&name) else {
+                    return self.fail("unknown group name");
+                };
                 return self.reference(group);
             }
             '(' => {
@@ -516,7 +575,11 @@ impl Parser<'_> {
         if behind && node.width().is_none() {
             return self.fail("look-behind requires fixed-width pattern");
         }
-        Ok(Node::Look { behind, negate, node: Box::new(node) })
+        Ok(Node::Look {
+            behind,
+            negate,
+            node: Box::new(node),
+        })
     }
 
     fn conditional(&mut self, group: usize) -> Result<Node, PatternError> {
@@ -525,13 +588,21 @@ impl Parser<'_> {
             return Err(PatternError::TooLarge);
         }
         let yes = self.concat()?;
-        let no = if self.eat("|") { self.concat()? } else { Node::Empty };
+        let no = if self.eat("|") {
+            self.concat()?
+        } else {
+            Node::Empty
+        };
         self.depth -= 1;
         if self.peek() == Some('|') {
             return self.fail("conditional backref with more than two branches");
         }
         self.close()?;
-        Ok(Node::Cond { group, yes: Box::new(yes), no: Box::new(no) })
+        Ok(Node::Cond {
+            group,
+            yes: Box::new(yes),
+            no: Box::new(no),
+        })
     }
 
     fn find(&self, name: &str) -> Option<usize> {
@@ -570,6 +641,9 @@ impl Parser<'_> {
             *c = true;
         }
         self.flags = saved;
-        Ok(Node::Group { index, node: Box::new(node) })
+        Ok(Node::Group {
+            index,
+            node: Box::new(node),
+        })
     }
 }

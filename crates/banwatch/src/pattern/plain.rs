@@ -49,9 +49,12 @@ fn write_set(s: &CharSet, out: &mut String) {
             if t.everything {
                 inner.push_str("\\x{80}-\\x{10ffff}");
             }
-            for (flag, class) in
-                [(t.word, "\\w"), (t.not_word, "\\W"), (t.space, "\\s"), (t.not_space, "\\S")]
-            {
+            for (flag, class) in [
+                (t.word, "\\w"),
+                (t.not_word, "\\W"),
+                (t.space, "\\s"),
+                (t.not_space, "\\S"),
+            ] {
                 if flag {
                     inner.push_str(class);
                 }
@@ -78,7 +81,12 @@ fn write_node(node: &Node, out: &mut String) {
         Node::Set(s) => write_set(s, out),
         Node::Concat(v) => v.iter().for_each(|n| write_node(n, out)),
         Node::Alt(v) => alternatives(v.iter(), out),
-        Node::Repeat { node, min, max, kind } => {
+        Node::Repeat {
+            node,
+            min,
+            max,
+            kind,
+        } => {
             out.push_str("(?:");
             write_node(node, out);
             out.push(')');

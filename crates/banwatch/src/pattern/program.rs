@@ -10,24 +10,53 @@ pub(crate) enum Inst {
     /// The octet must follow.
     Byte(u8),
     /// These octets of [`Program::literals`] must follow.
-    Literal { start: u32, len: u32 },
+    Literal {
+        start: u32,
+        len: u32,
+    },
     /// One character of the set.
     Set(u32),
     /// `min` to `max` characters of the set; `follow` says with which octet the rest can begin.
-    Run { set: u32, min: u32, max: u32, follow: u32, mode: Mode },
+    Run {
+        set: u32,
+        min: u32,
+        max: u32,
+        follow: u32,
+        mode: Mode,
+    },
     /// Tries `first`, then `second`; either is passed over when the next octet can't begin it.
-    Split { first: u32, second: u32, first_set: u32, second_set: u32 },
+    Split {
+        first: u32,
+        second: u32,
+        first_set: u32,
+        second_set: u32,
+    },
     Jump(u32),
     /// Notes the position in a slot.
     Save(u32),
     /// End of a loop's body: back to `to` if the body has moved since the slot was noted.
-    LoopBack { slot: u32, to: u32 },
+    LoopBack {
+        slot: u32,
+        to: u32,
+    },
     Assert(Assert),
     /// The body follows and ends with `Match`; goes on at `next`. `width` for look-behind.
-    Look { negate: bool, width: u32, next: u32 },
-    Atomic { next: u32 },
-    BackRef { slot: u32, fold: bool },
-    Cond { slot: u32, no: u32 },
+    Look {
+        negate: bool,
+        width: u32,
+        next: u32,
+    },
+    Atomic {
+        next: u32,
+    },
+    BackRef {
+        slot: u32,
+        fold: bool,
+    },
+    Cond {
+        slot: u32,
+        no: u32,
+    },
     Match,
 }
 
@@ -54,8 +83,14 @@ pub(crate) struct First {
 }
 
 impl First {
-    const NONE: First = First { bits: [0; 4], end: false };
-    const ANY: First = First { bits: [!0; 4], end: true };
+    const NONE: First = First {
+        bits: [0; 4],
+        end: false,
+    };
+    const ANY: First = First {
+        bits: [!0; 4],
+        end: true,
+    };
 
     #[inline]
     pub(crate) fn has(&self, b: u8) -> bool {
@@ -199,7 +234,7 @@ impl Compiler {
         if let [b] = bytes {
             self.push(Inst::Byte(*b))?;
         } else {
-            self.literal(&bytes.to_vec())?;
+            self.literal(bytes)?;
         }
         Ok(())
     }
@@ -207,7 +242,10 @@ impl Compiler {
     fn literal(&mut self, bytes: &[u8]) -> Result<(), PatternError> {
         let start = self.literals.len() as u32;
         self.literals.extend_from_slice(bytes);
-        self.push(Inst::Literal { start, len: bytes.len() as u32 })?;
+        self.push(Inst::Literal {
+            start,
+            len: bytes.len() as u32,
+        })?;
         Ok(())
     }
 
@@ -229,17 +267,36 @@ impl Compiler {
             Node::Assert(a) => {
                 self.push(Inst::Assert(*a))?;
             }
-            Node::Look { behind, negate, node: body } => {
-                let width = if *behind { body.width().unwrap_or(0) } else { AHEAD };
-                let at = self.push(Inst::Look { negate: *negate, width, next: 0 })?;
+            Node::Look {
+                behind,
+                negate,
+                node: body,
+            } => {
+                let width = if *behind {
+                    body.width().unwrap_or(0)
+                } else {
+                    AHEAD
+                };
+                let at = self.push(Inst::Look {
+                    negate: *negate,
+                    width,
+                    next: 0,
+                })?;
                 self.node(body)?;
                 self.push(Inst::Match)?;
                 let next = self.here();
-                self.insts[at] = Inst::Look { negate: *negate, width, next };
+                self.insts[at] = Inst::Look {
+                    negate: *negate,
+                    width,
+                    next,
+                };
             }
             Node::Atomic(body) => self.atomic(body)?,
             Node::BackRef { group, fold } => {
-                self.push(Inst::BackRef { slot: *group as u32 * 2, fold: *fold })?;
+                self.push(Inst::BackRef {
+                    slot: *group as u32 * 2,
+                    fold: *fold,
+                })?;
             }
             Node::Cond { group, yes, no } => {
                 debug_assert!(*group < self.groups);
@@ -247,11 +304,19 @@ impl Compiler {
                 let at = self.push(Inst::Cond { slot, no: 0 })?;
                 self.node(yes)?;
                 let jump = self.push(Inst::Jump(0))?;
-                self.insts[at] = Inst::Cond { slot, no: self.here() };
+                self.insts[at] = Inst::Cond {
+                    slot,
+                    no: self.here(),
+                };
                 self.node(no)?;
                 self.insts[jump] = Inst::Jump(self.here());
             }
-            Node::Repeat { node: body, kind: Kind::Possessive, min, max } => {
+            Node::Repeat {
+                node: body,
+                kind: Kind::Possessive,
+                min,
+                max,
+            } => {
                 let inner = Node::Repeat {
                     node: body.clone(),
                     min: *min,
@@ -260,7 +325,12 @@ impl Compiler {
                 };
                 self.atomic(&inner)?;
             }
-            Node::Repeat { node: body, min, max, kind } => {
+            Node::Repeat {
+                node: body,
+                min,
+                max,
+                kind,
+            } => {
                 self.repeat(body, *min, *max, *kind == Kind::Lazy)?;
             }
         }
@@ -303,7 +373,9 @@ impl Compiler {
 
     fn alternation(&mut self, branches: &[Node]) -> Result<(), PatternError> {
         let mut jumps = Vec::new();
-        let Some((last, init)) = branches.split_last() else { return Ok(()) };
+        let Some((last, init)) = branches.split_last() else {
+            return Ok(());
+        };
         for b in init {
             let split = self.push(Inst::Match)?;
             let first = self.here();
@@ -320,7 +392,12 @@ impl Compiler {
     }
 
     fn split(&mut self, at: usize, first: u32, second: u32) {
-        self.insts[at] = Inst::Split { first, second, first_set: 0, second_set: 0 };
+        self.insts[at] = Inst::Split {
+            first,
+            second,
+            first_set: 0,
+            second_set: 0,
+        };
     }
 
     fn repeat(
@@ -337,7 +414,13 @@ impl Compiler {
         };
         if let Some(set) = set {
             let mode = if lazy { Mode::Lazy } else { Mode::Greedy };
-            self.push(Inst::Run { set, min, max: max.unwrap_or(OPEN), follow: 0, mode })?;
+            self.push(Inst::Run {
+                set,
+                min,
+                max: max.unwrap_or(OPEN),
+                follow: 0,
+                mode,
+            })?;
             return Ok(());
         }
         for _ in 0..min {
@@ -353,7 +436,11 @@ impl Compiler {
                 let exit = self.here();
                 for s in splits {
                     let body = s as u32 + 1;
-                    if lazy { self.split(s, exit, body) } else { self.split(s, body, exit) }
+                    if lazy {
+                        self.split(s, exit, body)
+                    } else {
+                        self.split(s, body, exit)
+                    }
                 }
             }
             None => {
@@ -362,9 +449,16 @@ impl Compiler {
                 let top = self.push(Inst::Match)?;
                 self.push(Inst::Save(slot))?;
                 self.node(body)?;
-                self.push(Inst::LoopBack { slot, to: top as u32 })?;
+                self.push(Inst::LoopBack {
+                    slot,
+                    to: top as u32,
+                })?;
                 let (body, exit) = (top as u32 + 1, self.here());
-                if lazy { self.split(top, exit, body) } else { self.split(top, body, exit) }
+                if lazy {
+                    self.split(top, exit, body)
+                } else {
+                    self.split(top, body, exit)
+                }
             }
         }
         Ok(())
@@ -402,18 +496,35 @@ impl Compiler {
         };
         for pc in 0..n {
             match self.insts[pc] {
-                Inst::Run { set, min, max, mode, .. } => {
+                Inst::Run {
+                    set,
+                    min,
+                    max,
+                    mode,
+                    ..
+                } => {
                     let next = at[pc + 1];
                     let own = table_firsts[set as usize];
                     let keep = mode == Mode::Greedy && max == OPEN && !own.meets(&next);
                     let mode = if keep { Mode::Keep } else { mode };
                     let follow = intern(next);
-                    self.insts[pc] = Inst::Run { set, min, max, follow, mode };
+                    self.insts[pc] = Inst::Run {
+                        set,
+                        min,
+                        max,
+                        follow,
+                        mode,
+                    };
                 }
                 Inst::Split { first, second, .. } => {
                     let first_set = intern(at[first as usize]);
                     let second_set = intern(at[second as usize]);
-                    self.insts[pc] = Inst::Split { first, second, first_set, second_set };
+                    self.insts[pc] = Inst::Split {
+                        first,
+                        second,
+                        first_set,
+                        second_set,
+                    };
                 }
                 _ => {}
             }
@@ -449,7 +560,10 @@ impl Compiler {
                 f.end = true;
                 f
             }
-            Inst::Assert(Assert::VeryEnd) => First { bits: [0; 4], end: true },
+            Inst::Assert(Assert::VeryEnd) => First {
+                bits: [0; 4],
+                end: true,
+            },
             Inst::Assert(_) => next,
             Inst::Look { next, .. } => at[next as usize],
             Inst::Atomic { .. } => next,

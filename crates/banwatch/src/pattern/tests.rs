@@ -7,7 +7,9 @@ fn find(pattern: &str, text: &str) -> Option<Vec<Option<String>>> {
     let mut m = Machine::default();
     match p.search(text, &mut m) {
         Outcome::Match => Some(
-            (0..p.names().len()).map(|g| m.text(g, text).map(str::to_owned)).collect(),
+            (0..p.names().len())
+                .map(|g| m.text(g, text).map(str::to_owned))
+                .collect(),
         ),
         Outcome::NoMatch => None,
         Outcome::GaveUp => panic!("gave up: {pattern}"),
@@ -17,8 +19,11 @@ fn find(pattern: &str, text: &str) -> Option<Vec<Option<String>>> {
 #[track_caller]
 fn check(pattern: &str, text: &str, want: &[Option<&str>]) {
     let got = find(pattern, text);
-    let want = (!want.is_empty())
-        .then(|| want.iter().map(|x| x.map(str::to_owned)).collect::<Vec<_>>());
+    let want = (!want.is_empty()).then(|| {
+        want.iter()
+            .map(|x| x.map(str::to_owned))
+            .collect::<Vec<_>>()
+    });
     assert_eq!(got, want, "{pattern} on {text:?}");
 }
 
@@ -30,7 +35,11 @@ fn as_python() {
     check("^a$", "a\n", &[Some("a")]);
     check("^a$", "a\n\n", &[]);
     check(r"a\Z", "a\n", &[]);
-    check(r"(?P<q>['\x22])(.*?)(?P=q)", "x 'a\"b' y", &[Some("'a\"b'"), Some("'"), Some("a\"b")]);
+    check(
+        r"(?P<q>['\x22])(.*?)(?P=q)",
+        "x 'a\"b' y",
+        &[Some("'a\"b'"), Some("'"), Some("a\"b")],
+    );
     check(r"(?:(x)|y)(?(1)A|B)", "yA xB yB", &[Some("yB"), None]);
     check(r"(?:(x)|y)(?(1)A|B)", "xB xA", &[Some("xA"), Some("x")]);
     check(r"(?<=:)\d+", "1:22", &[Some("22")]);
@@ -65,8 +74,24 @@ fn as_python() {
 #[test]
 fn what_python_refuses_is_refused() {
     for bad in [
-        "(", ")", "a)", "[a", "*a", "a**", r"\q", "(?P<a>x)(?P<a>y)", "(?P=a)", r"\1", "(?<=a+)b",
-        "(?(1)a)", "[z-a]", "a{3,2}", "(?z)", "(?P<1a>x)", r"\x4", "\\",
+        "(",
+        ")",
+        "a)",
+        "[a",
+        "*a",
+        "a**",
+        r"\q",
+        "(?P<a>x)(?P<a>y)",
+        "(?P=a)",
+        r"\1",
+        "(?<=a+)b",
+        "(?(1)a)",
+        "[z-a]",
+        "a{3,2}",
+        "(?z)",
+        "(?P<1a>x)",
+        r"\x4",
+        "\\",
     ] {
         assert!(Pattern::new(bad, false).is_err(), "{bad}");
     }
@@ -106,7 +131,10 @@ fn bombs_beyond_regex_are_bounded() {
     assert!(!p.is_plain());
     let mut m = Machine::default();
     assert_eq!(p.search(&"a".repeat(3000), &mut m), Outcome::NoMatch);
-    assert_eq!(p.search(&format!("{}xb", "a".repeat(3000)), &mut m), Outcome::GaveUp);
+    assert_eq!(
+        p.search(&format!("{}xb", "a".repeat(3000)), &mut m),
+        Outcome::GaveUp
+    );
 }
 
 #[test]
@@ -115,7 +143,9 @@ fn the_budget_is_exact() {
     let mut m = Machine::default();
     let program = program::compile(&p.node, 1).unwrap();
     let text = format!("{}c", "ab".repeat(50));
-    let need = (1..10_000).find(|&n| m.search(&program, &text, 0, n) == Found::Yes).unwrap();
+    let need = (1..10_000)
+        .find(|&n| m.search(&program, &text, 0, n) == Found::Yes)
+        .unwrap();
     assert_eq!(m.search(&program, &text, 0, need - 1), Found::Exhausted);
     assert_eq!(m.search(&program, &text, 0, need + 1), Found::Yes);
 }
@@ -152,7 +182,10 @@ fn small_pattern() -> impl Strategy<Value = String> {
             prop::collection::vec(inner.clone(), 1..4).prop_map(|v| v.concat()),
             (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("(?:{a}|{b})")),
             inner.clone().prop_map(|a| format!("({a})")),
-            (inner.clone(), prop::sample::select(vec!["?", "??", "{1,2}", "+?", "+", "{2}"]))
+            (
+                inner.clone(),
+                prop::sample::select(vec!["?", "??", "{1,2}", "+?", "+", "{2}"])
+            )
                 .prop_map(|(a, q)| format!("(?:{a}){q}")),
         ]
     })
