@@ -3,8 +3,8 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::os::unix::net::UnixStream;
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -588,13 +588,6 @@ fn a_reload_drops_no_session() {
     let house = house();
     let mut socket = TcpStream::connect(house.address("mx")).unwrap();
     socket.set_read_timeout(Some(testkit::PATIENCE)).unwrap();
-    let say = |socket: &mut TcpStream, text: &str, code: &str| {
-        socket.write_all(text.as_bytes()).unwrap();
-        let mut block = [0; 1024];
-        let n = socket.read(&mut block).unwrap();
-        let reply = String::from_utf8_lossy(&block[..n]).into_owned();
-        assert!(reply.starts_with(code), "{text:?} -> {reply:?}");
-    };
     say(&mut socket, "", "220");
     say(&mut socket, "EHLO x.example\r\n", "250");
     say(&mut socket, "MAIL FROM:<x@x.example>\r\n", "250");
@@ -683,28 +676,54 @@ fn a_user_added_while_it_runs_gets_mail() {
     assert_eq!(fetch_last(&house, "dora", "date").0, 1);
 }
 
-#[test]
-fn inetd_serves_one_session() {
-    use std::os::fd::OwnedFd;
-    let house = house();
-    let (mut ours, theirs) = UnixStream::pair().unwrap();
-    let mut child = house
-        .command("smtpd")
-        .args(["--role", "mx"])
-        .stdin(OwnedFd::from(theirs))
-        .spawn()
-        .unwrap();
+/// Runs a program as inetd does, with one end of a TCP connection on descriptor 0.
+fn inetd(house: &House, program: &str, role: &str) -> (TcpStream, std::process::Child) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    ours.set_read_timeout(Some(testkit::PATIENCE)).unwrap();
+    let (theirs, _) = listener.accept().unwrap();
+    let mut command = house.command(program);
+    command.args(["--role", role]).stdin(OwnedFd::from(theirs));
+    (ours, command.spawn().unwrap())
+}
+
+/// Says a line and hears one, which begins like this.
+fn say(socket: &mut TcpStream, text: &str, code: &str) {
+    socket.write_all(text.as_bytes()).unwrap();
     let mut block = [0; 1024];
-    let n = ours.read(&mut block).unwrap();
-    assert!(
-        block[..n].starts_with(b"220 "),
-        "{}",
-        String::from_utf8_lossy(&block[..n])
+    let n = socket.read(&mut block).unwrap();
+    let reply = String::from_utf8_lossy(&block[..n]).into_owned();
+    assert!(reply.starts_with(code), "{text:?} -> {reply:?}");
+}
+
+#[test]
+fn inetd_starts_a_program_for_each_connection() {
+    let house = House::start(
+        Plan::new(HERE)
+            .user("bob", "banana")
+            .config("[pop3]\nclear_on_loopback = true\n"),
     );
-    ours.write_all(b"QUIT\r\n").unwrap();
-    let mut rest = String::new();
-    ours.read_to_string(&mut rest).unwrap();
-    assert!(rest.starts_with("221 "), "{rest}");
+    let (mut smtp, mut child) = inetd(&house, "smtpd", "mx");
+    say(&mut smtp, "", "220");
+    say(&mut smtp, "EHLO x.example\r\n", "250");
+    say(&mut smtp, "MAIL FROM:<x@x.example>\r\n", "250");
+    say(&mut smtp, &format!("RCPT TO:<{}>\r\n", at("bob")), "250");
+    say(&mut smtp, "DATA\r\n", "354");
+    say(
+        &mut smtp,
+        "Subject: by inetd\r\n\r\none connection, one process\r\n.\r\n",
+        "250 2.0.0",
+    );
+    say(&mut smtp, "QUIT\r\n", "221");
+    assert!(child.wait().unwrap().success());
+    // queue-manager was told at once, through the channel that mail-start hands out.
+    house.wait(0, &["queue-manager", " delivered ", "bob"]);
+    let (mut pop3, mut child) = inetd(&house, "pop3d", "pop3");
+    say(&mut pop3, "", "+OK");
+    say(&mut pop3, "USER bob\r\n", "+OK");
+    say(&mut pop3, "PASS banana\r\n", "+OK");
+    say(&mut pop3, "STAT\r\n", "+OK 1 ");
+    say(&mut pop3, "QUIT\r\n", "+OK");
     assert!(child.wait().unwrap().success());
 }
 

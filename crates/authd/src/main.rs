@@ -30,6 +30,11 @@ fn main() -> ExitCode {
             Channel::new(start.packets("auth-smtp")?, Service::Smtp),
             Channel::new(start.packets("auth-pop3")?, Service::Pop3),
         ];
+        // Absent where banwatch is not part of the house.
+        let events = start
+            .descriptor("events")
+            .map(daemon::packet::Packets::from_fd)
+            .transpose()?;
         start.no_more_arguments()?;
         let tables = Tables::load(&config).map_err(Fatal::setup)?;
         let signals = Signals::new()?;
@@ -42,7 +47,13 @@ fn main() -> ExitCode {
                 .kv("separation", separation)
                 .send();
         }
-        let authd = serve::Authd::new(config, channels, tables, signals)?;
+        let authd = serve::Authd::new(
+            config,
+            channels,
+            tables,
+            events::Reporter::new(events),
+            signals,
+        )?;
         start.supervise().tell();
         authd.run()
     })

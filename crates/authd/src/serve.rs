@@ -13,6 +13,7 @@ use daemon::signals::{Notice, Signals};
 use daemon::timers::Timers;
 use daemon::wake::Pool;
 use daemon::{Fatal, log};
+use events::Reporter;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use routing::Mailbox;
@@ -63,6 +64,9 @@ pub struct Authd {
     config: Config,
     channels: [Channel; 2],
     tables: Tables,
+    events: Reporter,
+    /// For the numbers by which banwatch knows passwords.
+    key: u64,
     signals: Signals,
     poll: Poll,
     pool: Pool<Job, Checked>,
@@ -83,6 +87,7 @@ impl Authd {
         config: Config,
         channels: [Channel; 2],
         tables: Tables,
+        events: Reporter,
         signals: Signals,
     ) -> Result<Self, Fatal> {
         let poll = Poll::new()?;
@@ -100,6 +105,8 @@ impl Authd {
             config,
             channels,
             tables,
+            events,
+            key: daemon::clock::random_u64(),
             signals,
             poll,
             pool,
@@ -173,7 +180,7 @@ impl Authd {
     }
 
     fn question(&mut self, request: Request, reply: Reply) {
-        let facts = Facts::of(&request);
+        let facts = Facts::of(&request, self.key);
         let source = Source::of(request.client);
         if !self.sources.begin(source) {
             tell(&facts, &reply, &Answer::NotNow(Trouble::Busy));
@@ -216,8 +223,14 @@ impl Authd {
                 continue;
             };
             match result {
-                Some(Ok(true)) => self.granted(waiting),
-                Some(Ok(false)) => self.denied(number, waiting),
+                Some(Ok(true)) => {
+                    report::event(&waiting.facts, true, &mut self.events);
+                    self.granted(waiting);
+                }
+                Some(Ok(false)) => {
+                    report::event(&waiting.facts, false, &mut self.events);
+                    self.denied(number, waiting);
+                }
                 Some(Err(error)) => {
                     let login = &*waiting.facts.login;
                     log::error("passwords")

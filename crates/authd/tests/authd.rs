@@ -186,11 +186,11 @@ fn answers() {
     assert_eq!(authd.smtp("bo", PASSWORD, "192.0.2.4").line(), "! failure");
     let log = authd.log();
     assert!(
-        log.contains("auth-ok user=al service=smtp login=AL@example.org ip=2001:db8::1 sid=s1"),
+        log.contains("auth-ok user=al service=smtp login=AL@example.org client=2001:db8::1 sid=s1"),
         "{log}"
     );
     assert!(
-        log.contains("auth-fail service=smtp login=zz ip=192.0.2.2 sid=s1"),
+        log.contains("auth-fail service=smtp login=zz client=192.0.2.2 sid=s1"),
         "{log}"
     );
     assert!(!log.contains("guess") && !log.contains(PASSWORD), "{log}");

@@ -43,7 +43,7 @@ impl Name {
     /// Begins a line of this connection.
     pub fn line(&self, line: log::Line) -> log::Line {
         line.kv("sid", &self.sid)
-            .opt("ip", self.ip().map(|ip| ip.to_string()))
+            .opt("client", self.ip().map(|ip| ip.to_string()))
     }
 
     /// Tells banwatch; a Unix socket has no address to ban.

@@ -35,6 +35,11 @@ impl Schedule {
         random.around(self.waits.get(place).copied().unwrap_or(600_000))
     }
 
+    /// The wait before the second attempt, in milliseconds, without jitter.
+    pub(super) fn first_ms(&self) -> u64 {
+        self.waits.first().copied().unwrap_or(600_000)
+    }
+
     /// The longest wait with its jitter, in seconds.
     pub(super) fn longest_s(&self) -> i64 {
         let longest = self.waits.iter().copied().max().unwrap_or(0);

@@ -13,6 +13,7 @@ use super::{Answer, Limits};
 const WINDOW_START: f32 = 2.0;
 
 /// First wait after a destination failed, in milliseconds; doubles with each further failure.
+/// Where the schedule begins with a shorter wait, that one.
 const BACKOFF_FIRST_MS: u64 = 30_000;
 
 /// Longest wait for a destination, in milliseconds.
@@ -107,6 +108,8 @@ pub(super) struct Lanes {
     per_user: f32,
     per_destination: f32,
     remembered: usize,
+    /// The first wait for a destination that failed, in milliseconds.
+    backoff_first_ms: u64,
     /// Messages whose lane has room again.
     unparked: Vec<Parked>,
 }
@@ -130,6 +133,7 @@ impl Lanes {
             per_user: limits.local_per_user.max(1) as f32,
             per_destination: limits.remote_per_destination.max(1) as f32,
             remembered: 0,
+            backoff_first_ms: BACKOFF_FIRST_MS.min(limits.schedule.first_ms()),
             unparked: Vec::new(),
         }
     }
@@ -323,13 +327,14 @@ impl Lanes {
         answer: &Answer,
         random: &mut Random,
     ) -> Option<(LaneKey, u64)> {
+        let first_ms = self.backoff_first_ms;
         let lane = self.lane(place)?;
         if lane.blocked_until > now_ms {
             return None;
         }
         let shift = lane.failures.min(16);
         lane.failures = lane.failures.saturating_add(1);
-        let wait = random.around((BACKOFF_FIRST_MS << shift).min(BACKOFF_MAX_MS));
+        let wait = random.around((first_ms << shift).min(BACKOFF_MAX_MS));
         lane.blocked_until = now_ms + wait;
         // The first try afterwards is made alone.
         lane.window = 1.0;
