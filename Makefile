@@ -7,16 +7,20 @@ DESTDIR  ?=
 T        ?= 60
 TARGET   ?= $(or $(CARGO_TARGET_DIR),target)
 
-LIBEXEC_PROGRAMS = smtpd queue-manager remote-send local-deliver authd pop3d mail-start
-USER_PROGRAMS    = hikyaku sendmail
+LIBEXEC_PROGRAMS = smtpd queue-manager remote-send local-deliver authd pop3d banwatch mail-start fail2ban-client
+USER_PROGRAMS    = hikyaku sendmail banwatch-regex
 
 .PHONY: all run check check-root crash fuzz bench install uninstall clean
 
+# The places that the programs know without being told; the same for `all` and `run`.
+RELEASE = HIKYAKU_LIBEXEC=$(PREFIX)/libexec/hikyaku HIKYAKU_CONFIG_FILE=$(SYSCONFDIR)/hikyaku/hikyaku.toml \
+	$(CARGO) build --release --workspace --locked
+
 all:
-	$(CARGO) build --release --workspace
+	$(RELEASE)
 
 run:
-	$(CARGO) build --release --workspace
+	$(RELEASE)
 	$(TARGET)/release/first-letter
 
 check:
