@@ -1,5 +1,6 @@
 //! banwatch in the whole house: wrong passwords from an address of their own are seen, the ban is
 //! decided and listed, and it ends by itself.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -140,4 +141,21 @@ fn switched_off_there_is_none() {
     let house = House::start(Plan::new(HERE).config("[ban]\nenabled = false\n"));
     let out = house.run("hikyaku", &["ban", "list"], b"");
     assert_eq!(out.status.code(), Some(111));
+}
+
+#[test]
+fn an_account_guessed_at_from_many_places_is_told_and_its_owner_gets_in() {
+    let house = house("");
+    let mark = house.mark();
+    let from = |n: u8| Ipv4Addr::new(127, 1, n, 1);
+    let asked: Vec<_> = (0..14)
+        .map(|n| ask(&house, from(n), "alice", &format!("guess{n}")))
+        .collect();
+    house.wait(mark, &["banwatch", " account-attacked "]);
+    assert_eq!(hikyaku(&house, &["ban", "list"]), "", "nobody is banned");
+    // The next refusal finds authd warned.
+    let one_more = ask(&house, from(99), "alice", "guess");
+    house.wait(mark, &["authd", " attacked "]);
+    assert!(login(&house, Ipv4Addr::LOCALHOST, "alice", "apple").starts_with("+OK"));
+    drop((asked, one_more));
 }

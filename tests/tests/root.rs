@@ -134,6 +134,8 @@ fn each_process_has_what_its_row_says_and_no_more() {
         ("queue-manager", "hk-queue"),
         ("smtpd", "hk-smtp"),
         ("pop3d", "hk-pop3"),
+        ("banwatch", "hk-ban"),
+        ("ban-fire", "root"),
     ] {
         pids.insert(program, (house.pid(program), uid_of(user)));
     }

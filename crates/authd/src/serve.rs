@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd as _, AsRawFd as _};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use auth::file::Check;
 use auth::protocol::{Answer, Refusal, Request, Service, Trouble};
@@ -35,6 +35,13 @@ const CHECKS_MAX: usize = 64;
 /// keeps a descriptor open.
 const HELD_MAX: usize = 512;
 
+/// Least delay of a refusal at an account that is being guessed at from many places: the delays of
+/// single clients don't add up there.
+const ATTACKED_DELAY: Duration = Duration::from_secs(5);
+
+/// Attacked accounts remembered; beyond that, further ones are not slowed down.
+const ATTACKED_MAX: usize = 1_000;
+
 const SIGNALS: Token = Token(2);
 const CHECKED: Token = Token(3);
 
@@ -65,6 +72,8 @@ pub struct Authd {
     channels: [Channel; 2],
     tables: Tables,
     events: Reporter,
+    /// Accounts that banwatch says are attacked, and until when.
+    attacked: HashMap<u64, Instant>,
     /// For the numbers by which banwatch knows passwords.
     key: u64,
     signals: Signals,
@@ -106,6 +115,7 @@ impl Authd {
             channels,
             tables,
             events,
+            attacked: HashMap::new(),
             key: daemon::clock::random_u64(),
             signals,
             poll,
@@ -247,7 +257,10 @@ impl Authd {
     /// Holds a refusal back; others go on meanwhile.
     fn denied(&mut self, number: u64, waiting: Waiting) {
         let now = Instant::now();
-        let delay = self.sources.failed(waiting.source, now);
+        let mut delay = self.sources.failed(waiting.source, now);
+        if self.is_attacked(&waiting.facts, now) {
+            delay = delay.max(ATTACKED_DELAY);
+        }
         self.held.insert(number, waiting);
         self.due.set(number, now + delay);
         if self.held.len() > HELD_MAX {
@@ -256,6 +269,26 @@ impl Authd {
                 self.release(oldest);
             }
         }
+    }
+
+    /// Whether banwatch has said lately that this account is guessed at from many places. Its
+    /// owner's good password is answered as fast as ever.
+    fn is_attacked(&mut self, facts: &Facts, now: Instant) -> bool {
+        while let Some(advice) = self.events.advice() {
+            self.attacked.retain(|_, until| *until > now);
+            if self.attacked.len() < ATTACKED_MAX {
+                let until = now + Duration::from_secs(advice.seconds.into());
+                log::warning("attacked")
+                    .kv("account", format!("{:016x}", advice.account.number()))
+                    .val("seconds", advice.seconds)
+                    .send();
+                self.attacked.insert(advice.account.number(), until);
+            }
+        }
+        let account = events::Account::of(&facts.login).number();
+        self.attacked
+            .get(&account)
+            .is_some_and(|until| *until > now)
     }
 
     fn release(&mut self, number: u64) {

@@ -10,8 +10,10 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use banwatch::fire::firewall::Firewall;
 use banwatch::fire::netlink::messages;
 use banwatch::fire::nft::{Told, told};
+use banwatch::fire::wire::Entry;
 use banwatch::prefix::Prefix;
 use daemon::netlink::{Family, Netlink};
 use daemon::packet::Packets;
@@ -80,13 +82,25 @@ impl Drop for Rig {
 fn show(what: &str, mut all: Vec<Duration>) {
     all.sort();
     let at = |p: usize| all[(all.len() - 1) * p / 100];
-    println!("{what}: median {:?}, p95 {:?}, most {:?} of {}", at(50), at(95), at(100), all.len());
+    println!(
+        "{what}: median {:?}, p95 {:?}, most {:?} of {}",
+        at(50),
+        at(95),
+        at(100),
+        all.len()
+    );
 }
 
 fn rss(pid: u32) -> String {
     let text = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = text.lines().find(|l| l.starts_with("VmRSS")).unwrap_or("VmRSS: ?");
-    line.split_whitespace().skip(1).collect::<Vec<_>>().join(" ")
+    let line = text
+        .lines()
+        .find(|l| l.starts_with("VmRSS"))
+        .unwrap_or("VmRSS: ?");
+    line.split_whitespace()
+        .skip(1)
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 fn main() {
@@ -104,12 +118,20 @@ fn main() {
     }
     std::fs::write(&log_path, "").unwrap();
     std::fs::write(format!("{root}/f2b/filter.d/test.conf"), FILTER).unwrap();
-    std::fs::write(format!("{root}/f2b/jail.conf"), JAIL.replace("LOG", &log_path)).unwrap();
+    std::fs::write(
+        format!("{root}/f2b/jail.conf"),
+        JAIL.replace("LOG", &log_path),
+    )
+    .unwrap();
     let config = format!(
         "hostname = \"a.example\"\ndomains = [\"a.example\"]\nroot = \"{root}\"\n[roles]\nban = \"nobody\"\n[log]\ntarget = \"stderr\"\nlevel = \"LEVEL\"\n[ban]\nfail2ban = \"{root}/f2b\"\n"
     );
     let level = std::env::var("LEVEL").unwrap_or_else(|_| "warning".into());
-    std::fs::write(format!("{root}/hikyaku.toml"), config.replace("LEVEL", &level)).unwrap();
+    std::fs::write(
+        format!("{root}/hikyaku.toml"),
+        config.replace("LEVEL", &level),
+    )
+    .unwrap();
     let (writes, reads) = Packets::pair().unwrap();
     let (asks, acts) = Packets::pair().unwrap();
     reads.ask_credentials().unwrap();
@@ -118,7 +140,12 @@ fn main() {
     let kernel = Netlink::open(Family::Netfilter, 4_096).unwrap();
     kernel.join(7).unwrap();
     let (ready, says) = std::io::pipe().unwrap();
-    let fire = spawn().arg("--fire").give("fire", acts.as_fd()).give("ready", says.as_fd()).start().unwrap();
+    let fire = spawn()
+        .arg("--fire")
+        .give("fire", acts.as_fd())
+        .give("ready", says.as_fd())
+        .start()
+        .unwrap();
     let watch = spawn()
         .give("events", reads.as_fd())
         .give("fire", asks.as_fd())
@@ -128,8 +155,17 @@ fn main() {
     drop(says);
     let mut two = [0; 2];
     std::io::Read::read_exact(&mut { ready }, &mut two).expect("both to serve");
-    let log = std::fs::File::options().append(true).open(&log_path).unwrap();
-    let mut rig = Rig { kernel, buffer: vec![0; 1 << 20], writes, log, pids: vec![fire, watch] };
+    let log = std::fs::File::options()
+        .append(true)
+        .open(&log_path)
+        .unwrap();
+    let mut rig = Rig {
+        kernel,
+        buffer: vec![0; 1 << 20],
+        writes,
+        log,
+        pids: vec![fire, watch],
+    };
     // The restore and the first ban, so that everything is in memory.
     for n in 0..5 {
         rig.fail(Ipv4Addr::new(192, 0, 2, 1).into(), n);
@@ -154,7 +190,10 @@ fn main() {
     let mut all = Vec::new();
     for i in 0..count {
         let address = Ipv4Addr::from(0x0b00_0000 + i * 259 + 1);
-        let line = format!("{} host sshd[1]: Failed password for root from {address} port 1 ssh2\n", date());
+        let line = format!(
+            "{} host sshd[1]: Failed password for root from {address} port 1 ssh2\n",
+            date()
+        );
         let began = Instant::now();
         rig.log.write_all(line.as_bytes()).unwrap();
         let who = rig.elements(1);
@@ -201,14 +240,30 @@ fn main() {
         left -= usize::from(daemon::process::reap().is_some());
         std::thread::sleep(Duration::from_millis(1));
     }
-    drop(std::mem::replace(&mut rig.kernel, Netlink::open(Family::Netfilter, 4_096).unwrap()));
+    drop(std::mem::replace(
+        &mut rig.kernel,
+        Netlink::open(Family::Netfilter, 4_096).unwrap(),
+    ));
     nft(&["delete", "table", "inet", "hikyaku-ban"]);
     let began = Instant::now();
-    let fire = spawn().arg("--fire").give("fire", acts.as_fd()).start().unwrap();
-    let watch = spawn().give("events", reads.as_fd()).give("fire", asks.as_fd()).start().unwrap();
+    let fire = spawn()
+        .arg("--fire")
+        .give("fire", acts.as_fd())
+        .start()
+        .unwrap();
+    let watch = spawn()
+        .give("events", reads.as_fd())
+        .give("fire", asks.as_fd())
+        .start()
+        .unwrap();
     rig.pids.extend([fire, watch]);
     stands(&last);
-    println!("100,000 after a boot: {:?}; watch {}, fire {}", began.elapsed(), rss(watch), rss(fire));
+    println!(
+        "100,000 after a boot: {:?}; watch {}, fire {}",
+        began.elapsed(),
+        rss(watch),
+        rss(fire)
+    );
     // Both halves have a restore under way; the second is not to be mistaken for what follows.
     std::thread::sleep(Duration::from_secs(1));
     let began = Instant::now();
@@ -225,14 +280,23 @@ fn nft(arguments: &[&str]) -> bool {
 /// Waits until this address is banned.
 fn stands(address: &str) {
     let end = Instant::now() + Duration::from_secs(30);
-    let element = format!("{{ {address} }}");
-    while !nft(&["get", "element", "inet", "hikyaku-ban", "v4_32", &element]) {
+    let mut firewall = Firewall::open(None).unwrap();
+    let entry = Entry {
+        scope: 0,
+        prefix: address.parse().unwrap(),
+        seconds: 1,
+    };
+    while !firewall.has(&entry).unwrap() {
         assert!(Instant::now() < end, "{address} is not banned");
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 
 /// The present time as syslog writes it in ISO form.
 fn date() -> String {
-    let out = Command::new("date").arg("+%Y-%m-%dT%H:%M:%S.%6N%:z").output().unwrap();
+    let out = Command::new("date")
+        .arg("+%Y-%m-%dT%H:%M:%S.%6N%:z")
+        .output()
+        .unwrap();
     String::from_utf8_lossy(&out.stdout).trim().to_owned()
 }

@@ -42,7 +42,10 @@ pub fn for_each(input: &mut dyn Read, each: &mut dyn FnMut(&[u8])) -> std::io::R
             return Ok(());
         }
         end += n;
-        while let Some(len) = buffer.get(begin..end).and_then(|b| memchr::memchr(b'\n', b)) {
+        while let Some(len) = buffer
+            .get(begin..end)
+            .and_then(|b| memchr::memchr(b'\n', b))
+        {
             match long.take() {
                 Some(head) => each(&head),
                 None => each(buffer.get(begin..begin + len).unwrap_or(&[])),

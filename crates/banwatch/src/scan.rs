@@ -25,8 +25,11 @@ impl Scanner {
     /// Builds the automaton; the n-th text has bit n. Empty texts are never found.
     #[must_use]
     pub fn new<T: AsRef<[u8]>>(texts: &[T]) -> Scanner {
-        let texts: Vec<&[u8]> =
-            texts.iter().map(|t| t.as_ref()).map(|t| t.get(..PREFIX_MAX).unwrap_or(t)).collect();
+        let texts: Vec<&[u8]> = texts
+            .iter()
+            .map(|t| t.as_ref())
+            .map(|t| t.get(..PREFIX_MAX).unwrap_or(t))
+            .collect();
         let mut class = [0u8; 256];
         let mut columns = 1u32;
         for b in texts.iter().flat_map(|t| t.iter()) {
@@ -63,10 +66,12 @@ impl Scanner {
         // breadth first: fill the gaps from the state of the longest proper suffix
         let mut fall = vec![0u32; rows.len()];
         let mut queue = std::collections::VecDeque::new();
-        for c in 0..width {
-            match rows[0][c] {
-                NONE => rows[0][c] = 0,
-                s => queue.push_back(s as usize),
+        if let Some(root) = rows.first_mut() {
+            for to in root.iter_mut() {
+                match *to {
+                    NONE => *to = 0,
+                    s => queue.push_back(s as usize),
+                }
             }
         }
         let mut order = vec![0usize];
@@ -75,10 +80,10 @@ impl Scanner {
             let f = fall[s] as usize;
             let inherited = ends[f].clone();
             ends[s].extend(inherited);
-            for c in 0..width {
-                let through = rows[f][c];
-                match rows[s][c] {
-                    NONE => rows[s][c] = through,
+            let through = rows[f].clone();
+            for (to, through) in rows[s].iter_mut().zip(through) {
+                match *to {
+                    NONE => *to = through,
                     t => {
                         fall[t as usize] = through;
                         queue.push_back(t as usize);
@@ -143,7 +148,9 @@ mod tests {
         let s = Scanner::new(texts);
         let mut hits = Hits::new();
         s.scan(line.as_bytes(), &mut hits);
-        (0..texts.len()).filter(|n| hits[n / 64] >> (n % 64) & 1 == 1).collect()
+        (0..texts.len())
+            .filter(|n| hits[n / 64] >> (n % 64) & 1 == 1)
+            .collect()
     }
 
     #[test]

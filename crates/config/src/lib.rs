@@ -29,4 +29,20 @@ pub use problem::{Problem, Problems};
 pub use settings::Config;
 
 /// Keys permitted in the table `[ban]`. Their values are checked by banwatch, which knows them.
-pub const BAN_KEYS: &[&str] = &[];
+pub const BAN_KEYS: &[&str] = &[
+    "enabled",
+    "observe",
+    "observe_rules",
+    "ignore",
+    "loopback",
+    "first",
+    "factor",
+    "longest",
+    "good_days",
+    "fail2ban",
+    "admin_ports",
+    "new_per_minute",
+    "at_once",
+    "limited_ports",
+    "state",
+];

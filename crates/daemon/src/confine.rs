@@ -39,6 +39,7 @@ enum Root {
 pub struct Confinement {
     identity: Option<Identity>,
     user: Option<String>,
+    groups: Vec<u32>,
     root: Root,
     readable: Vec<PathBuf>,
     writable: Vec<PathBuf>,
@@ -66,6 +67,7 @@ impl Confinement {
         Confinement {
             identity: None,
             user: None,
+            groups: Vec::new(),
             root: Root::Keep,
             readable: Vec::new(),
             writable: Vec::new(),
@@ -89,6 +91,13 @@ impl Confinement {
     /// As root: becomes this system user (looked up before the root directory changes).
     pub fn user(mut self, name: &str) -> Self {
         self.user = Some(name.to_owned());
+        self
+    }
+
+    /// As root: stays a member of this group, if there is one, for files that only its members
+    /// may read.
+    pub fn member_of(mut self, group: &str) -> Self {
+        self.groups.extend(process::group(group));
         self
     }
 
@@ -176,7 +185,7 @@ impl Confinement {
         }
         if let Some(identity) = identity {
             identity
-                .assume()
+                .assume_with(&self.groups)
                 .map_err(|e| Fatal::io("becoming the user", e))?;
         }
         give_up_privileges().map_err(|e| Fatal::io("no_new_privs", e))?;

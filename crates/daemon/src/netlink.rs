@@ -73,12 +73,24 @@ impl Netlink {
     /// # Errors
     /// The system's.
     pub fn join(&self, group: u32) -> io::Result<()> {
+        self.membership(libc::NETLINK_ADD_MEMBERSHIP, group)
+    }
+
+    /// No longer hears it. While nobody does, the kernel spares itself the telling.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn leave(&self, group: u32) -> io::Result<()> {
+        self.membership(libc::NETLINK_DROP_MEMBERSHIP, group)
+    }
+
+    fn membership(&self, option: libc::c_int, group: u32) -> io::Result<()> {
         // SAFETY: the pointer and the length describe a live integer.
         let result = unsafe {
             libc::setsockopt(
                 self.fd.as_raw_fd(),
                 libc::SOL_NETLINK,
-                libc::NETLINK_ADD_MEMBERSHIP,
+                option,
                 (&raw const group).cast(),
                 4,
             )

@@ -36,6 +36,12 @@ pub fn user(name: &str) -> io::Result<Identity> {
     }
 }
 
+/// The number of a group, if there is such a group.
+pub fn group(name: &str) -> Option<u32> {
+    let found = nix::unistd::Group::from_name(name).ok().flatten()?;
+    Some(found.gid.as_raw())
+}
+
 /// Whether this process runs as root.
 pub fn is_root() -> bool {
     geteuid().is_root()
@@ -65,8 +71,19 @@ impl Identity {
     /// # Errors
     /// The system's; `PermissionDenied` when root could be had again.
     pub fn assume(self) -> io::Result<()> {
+        self.assume_with(&[])
+    }
+
+    /// As [`Identity::assume`], as a member of these groups too.
+    ///
+    /// # Errors
+    /// As [`Identity::assume`].
+    pub fn assume_with(self, groups: &[u32]) -> io::Result<()> {
         let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
-        setgroups(&[gid])?;
+        let all: Vec<Gid> = std::iter::once(gid)
+            .chain(groups.iter().map(|&g| Gid::from_raw(g)))
+            .collect();
+        setgroups(&all)?;
         setresgid(gid, gid, gid)?;
         setresuid(uid, uid, uid)?;
         let root = Uid::from_raw(0);
@@ -111,6 +128,13 @@ impl<'a> Spawn<'a> {
     /// Adds an argument.
     pub fn arg(mut self, argument: impl AsRef<OsStr>) -> Self {
         self.arguments.push(argument.as_ref().to_owned());
+        self
+    }
+
+    /// Adds any number of arguments.
+    pub fn args(mut self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
+        self.arguments
+            .extend(arguments.into_iter().map(|a| a.as_ref().to_owned()));
         self
     }
 

@@ -306,6 +306,53 @@ impl Event {
     }
 }
 
+/// Length of an encoded piece of advice, in octets.
+pub const ADVICE_LENGTH: usize = 13;
+
+/// What banwatch tells authd: this account is being guessed at from many places. The answer is
+/// slowness, never a lock: the owner must get in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Advice {
+    /// Which account.
+    pub account: Account,
+    /// For how many seconds from now this holds.
+    pub seconds: u32,
+}
+
+impl Advice {
+    /// For an account's number, as [`Account::number`] gives it; `None` for 0.
+    pub fn new(account: u64, seconds: u32) -> Option<Advice> {
+        let account = Some(account).filter(|&n| n != 0).map(Account)?;
+        Some(Advice { account, seconds })
+    }
+
+    /// Version, account, seconds, big end first.
+    pub fn encode(self) -> [u8; ADVICE_LENGTH] {
+        let mut out = [VERSION; ADVICE_LENGTH];
+        out[1..9].copy_from_slice(&self.account.0.to_be_bytes());
+        out[9..].copy_from_slice(&self.seconds.to_be_bytes());
+        out
+    }
+
+    /// Reads what [`Advice::encode`] makes.
+    ///
+    /// # Errors
+    /// For anything else.
+    pub fn decode(octets: &[u8]) -> Result<Advice, DecodeError> {
+        let mut at = octets;
+        let [version] = take::<1>(&mut at)?;
+        if version != VERSION {
+            return Err(DecodeError::Version(version));
+        }
+        let account = u64::from_be_bytes(take(&mut at)?);
+        let seconds = u32::from_be_bytes(take(&mut at)?);
+        if !at.is_empty() {
+            return Err(DecodeError::Length);
+        }
+        Advice::new(account, seconds).ok_or(DecodeError::Field("account"))
+    }
+}
+
 /// The next N octets.
 fn take<const N: usize>(at: &mut &[u8]) -> Result<[u8; N], DecodeError> {
     let (head, tail) = at.split_first_chunk::<N>().ok_or(DecodeError::Length)?;
@@ -347,6 +394,15 @@ mod tests {
         #[test]
         fn what_is_written_is_read(event in any_event(), dropped: u32) {
             prop_assert_eq!(Event::decode(&event.encode(dropped)), Ok((event, dropped)));
+        }
+
+        #[test]
+        fn advice_is_read_as_written(account in 1u64.., seconds: u32, octets in proptest::collection::vec(any::<u8>(), 0..20)) {
+            let advice = Advice::new(account, seconds).unwrap();
+            prop_assert_eq!(Advice::decode(&advice.encode()), Ok(advice));
+            if let Ok(advice) = Advice::decode(&octets) {
+                prop_assert_eq!(&advice.encode()[..], &octets[..]);
+            }
         }
 
         #[test]

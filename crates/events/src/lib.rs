@@ -14,5 +14,7 @@
 mod event;
 mod report;
 
-pub use event::{Account, DecodeError, EVENT_LENGTH, Event, Kind, Secret, Service};
+pub use event::{
+    ADVICE_LENGTH, Account, Advice, DecodeError, EVENT_LENGTH, Event, Kind, Secret, Service,
+};
 pub use report::Reporter;

@@ -2,7 +2,7 @@
 
 use daemon::packet::Packets;
 
-use crate::event::Event;
+use crate::event::{ADVICE_LENGTH, Advice, Event};
 
 /// Sends events, or drops and counts them: a daemon never waits for banwatch.
 #[derive(Debug)]
@@ -28,6 +28,13 @@ impl Reporter {
             Ok(()) => self.dropped = 0,
             Err(_) => self.dropped = self.dropped.saturating_add(1),
         }
+    }
+
+    /// What banwatch has said in answer, one piece at a time. Only authd asks.
+    pub fn advice(&mut self) -> Option<Advice> {
+        let mut octets = [0; ADVICE_LENGTH];
+        let length = self.packets.as_ref()?.recv(&mut octets).ok()?.length;
+        Advice::decode(octets.get(..length)?).ok()
     }
 
     /// Events that were dropped since the last one that got through.

@@ -149,9 +149,10 @@ impl House {
     fn spawn(&mut self, program: Program) -> std::io::Result<Child> {
         let (channel, theirs) = Packets::pair()?;
         let (ready_pipe, says_ready) = std::io::pipe()?;
-        let mut spawn = Spawn::new(self.config.paths.program(program.name()))
+        let mut spawn = Spawn::new(self.config.paths.program(program.file()))
             .arg("--config")
             .arg(&self.config.file)
+            .args(program.flag())
             .env(daemon::start::PARENT, std::process::id().to_string())
             .give("log", theirs.as_fd())
             .give("ready", says_ready.as_fd());

@@ -7,10 +7,18 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use config::Config;
 use daemon::packet::{PacketListener, Packets};
 use daemon::start::CHANNELS_SOCKET;
-use daemon::{Fatal, Start, log, net};
+use daemon::{Fatal, Start, log, net, process};
 
 /// Roles whose sockets systemd may give us.
-const ROLES: [&str; 6] = ["mx", "submission", "submissions", "local", "pop3", "pop3s"];
+const ROLES: [&str; 7] = [
+    "mx",
+    "submission",
+    "submissions",
+    "local",
+    "pop3",
+    "pop3s",
+    "ban",
+];
 
 /// The programs, in the order in which they are started: who is asked before who asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -27,20 +35,39 @@ pub enum Program {
     Smtpd,
     /// pop3d
     Pop3d,
+    /// banwatch: the half that may change the firewall
+    BanFire,
+    /// banwatch: the half that decides
+    Banwatch,
 }
 
 impl Program {
     /// All of them, in starting order.
-    pub const ALL: [Program; 6] = [
+    pub const ALL: [Program; 8] = [
         Program::Authd,
         Program::LocalDeliver,
         Program::RemoteSend,
         Program::QueueManager,
         Program::Smtpd,
         Program::Pop3d,
+        Program::BanFire,
+        Program::Banwatch,
     ];
 
-    /// The name of its file and in the log.
+    /// The name of its file.
+    pub fn file(self) -> &'static str {
+        match self {
+            Program::BanFire => "banwatch",
+            other => other.name(),
+        }
+    }
+
+    /// What stands on its command line besides the configuration.
+    pub fn flag(self) -> Option<&'static str> {
+        (self == Program::BanFire).then_some("--fire")
+    }
+
+    /// The name in the log.
     pub fn name(self) -> &'static str {
         match self {
             Program::Authd => "authd",
@@ -49,6 +76,8 @@ impl Program {
             Program::QueueManager => "queue-manager",
             Program::Smtpd => "smtpd",
             Program::Pop3d => "pop3d",
+            Program::BanFire => "ban-fire",
+            Program::Banwatch => "banwatch",
         }
     }
 
@@ -62,6 +91,7 @@ impl Program {
         match self {
             Program::Smtpd => &["mx", "submission", "submissions", "local"],
             Program::Pop3d => &["pop3", "pop3s"],
+            Program::Banwatch => &["ban"],
             _ => &[],
         }
     }
@@ -76,6 +106,11 @@ pub struct Sockets {
     remote: (Packets, Packets),
     auth_smtp: (Packets, Packets),
     auth_pop3: (Packets, Packets),
+    /// What the daemons report: they write the first end, banwatch reads the second. `None`
+    /// without banwatch.
+    events: Option<(Packets, Packets)>,
+    /// banwatch's two halves. `None` where nobody may change the firewall.
+    fire: Option<(Packets, Packets)>,
     channels: PacketListener,
 }
 
@@ -122,6 +157,15 @@ impl Sockets {
             let fd = net::bind_unix(&path, 0o666).map_err(|e| Fatal::io(path.display(), e))?;
             listeners.push(("local", fd));
         }
+        let bans = bans(config);
+        if bans && !given.contains(&"ban") {
+            let path = config.paths.run.join("ban");
+            let fd = net::bind_unix(&path, 0o600).map_err(|e| Fatal::io(path.display(), e))?;
+            listeners.push(("ban", fd));
+        }
+        if !bans {
+            listeners.retain(|(role, _)| *role != "ban");
+        }
         for (role, fd) in &listeners {
             log::info("listen")
                 .kv("role", role)
@@ -131,7 +175,17 @@ impl Sockets {
         let path = config.paths.run.join(CHANNELS_SOCKET);
         let channels = PacketListener::bind(&path).map_err(|e| Fatal::io(path.display(), e))?;
         let pair = || Packets::pair().map_err(|e| Fatal::io("socketpair", e));
+        let events = bans.then(pair).transpose()?;
+        if let Some((_, reads)) = &events {
+            // Before anybody can write: the kernel notes who does.
+            reads
+                .ask_credentials()
+                .map_err(|e| Fatal::io("events", e))?;
+        }
+        let fire = (bans && process::is_root()).then(pair).transpose()?;
         Ok(Sockets {
+            events,
+            fire,
             listeners,
             trigger: pair()?,
             deliver: pair()?,
@@ -167,6 +221,23 @@ impl Sockets {
                 given.push(("auth-pop3", self.auth_pop3.1.as_fd()));
             }
             Program::Pop3d => given.push(("auth-pop3", self.auth_pop3.0.as_fd())),
+            Program::BanFire | Program::Banwatch => {}
+        }
+        if let Some((writes, reads)) = &self.events {
+            match program {
+                Program::Smtpd | Program::Pop3d | Program::Authd => {
+                    given.push(("events", writes.as_fd()));
+                }
+                Program::Banwatch => given.push(("events", reads.as_fd())),
+                _ => {}
+            }
+        }
+        if let Some((asks, acts)) = &self.fire {
+            match program {
+                Program::Banwatch => given.push(("fire", asks.as_fd())),
+                Program::BanFire => given.push(("fire", acts.as_fd())),
+                _ => {}
+            }
         }
         given
     }
@@ -182,6 +253,7 @@ impl Sockets {
             "trigger" => Some(self.trigger.0.as_fd()),
             "auth-smtp" => Some(self.auth_smtp.0.as_fd()),
             "auth-pop3" => Some(self.auth_pop3.0.as_fd()),
+            "events" => self.events.as_ref().map(|(writes, _)| writes.as_fd()),
             _ => None,
         };
         loop {
@@ -195,12 +267,24 @@ impl Sockets {
 
     /// Whether a program has anything to do: one that serves roles needs a listener.
     pub fn wanted(&self, program: Program) -> bool {
+        if program == Program::BanFire {
+            return self.fire.is_some();
+        }
         program.roles().is_empty()
             || self
                 .listeners
                 .iter()
                 .any(|(role, _)| program.roles().contains(role))
     }
+}
+
+/// Whether there is a banwatch: it is installed, and the admin has not switched it off.
+fn bans(config: &Config) -> bool {
+    let off = config
+        .ban
+        .get("enabled")
+        .is_some_and(|v| v.kind == config::value::Kind::Flag(false));
+    !off && config.paths.program(Program::Banwatch.file()).is_file()
 }
 
 fn no_such_family(address: SocketAddr, error: &io::Error) -> bool {

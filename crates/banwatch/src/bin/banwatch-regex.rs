@@ -3,6 +3,7 @@
 //! Takes what fail2ban-regex takes; with `--json` prints one object for each match.
 #![forbid(unsafe_code)]
 
+use std::convert::Infallible;
 use std::io::{BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -36,6 +37,8 @@ or a path; anything else is a regular expression.
       --print-all-missed  every line that did not match
       --print-no-missed   no line that did not match
       --json              one JSON object a match
+      --strict            as the daemon does: nobody is charged with a line in which a
+                          user name looks like the rest of the line
   -V, --version           the version
 ";
 
@@ -45,6 +48,7 @@ const SHOWN: usize = 20;
 #[derive(Default)]
 struct Args {
     json: bool,
+    strict: bool,
     filter: Option<String>,
     options: Section,
     now: Option<i64>,
@@ -68,7 +72,10 @@ fn parse(args: impl Iterator<Item = String>) -> Result<Option<Args>, String> {
             _ => (arg.clone(), None),
         };
         let mut value = || {
-            inline.take().or_else(|| args.next()).ok_or_else(|| format!("{name} needs a value"))
+            inline
+                .take()
+                .or_else(|| args.next())
+                .ok_or_else(|| format!("{name} needs a value"))
         };
         match name.as_str() {
             "-h" | "--help" => {
@@ -80,6 +87,7 @@ fn parse(args: impl Iterator<Item = String>) -> Result<Option<Args>, String> {
                 return Ok(None);
             }
             "--json" => a.json = true,
+            "--strict" => a.strict = true,
             "--filter" => a.filter = Some(value()?),
             "--opt" => {
                 let v = value()?;
@@ -87,7 +95,11 @@ fn parse(args: impl Iterator<Item = String>) -> Result<Option<Args>, String> {
                 a.options.insert(k.to_owned(), v.to_owned());
             }
             "--now" => {
-                a.now = Some(value()?.parse().map_err(|_| "--now needs seconds".to_owned())?);
+                a.now = Some(
+                    value()?
+                        .parse()
+                        .map_err(|_| "--now needs seconds".to_owned())?,
+                );
             }
             "-c" | "--config" => a.config = Some(value()?.into()),
             "-d" | "--datepattern" => a.datepattern = Some(value()?),
@@ -101,7 +113,7 @@ fn parse(args: impl Iterator<Item = String>) -> Result<Option<Args>, String> {
             "--print-all-missed" => a.all_missed = true,
             "--print-no-missed" => a.no_missed = true,
             "-" => a.rest.push(arg),
-            n if n.starts_with('-') && n.len() > 1 && a.rest.len() < 1 => {
+            n if n.starts_with('-') && n.len() > 1 && a.rest.is_empty() => {
                 return Err(format!("unknown option {n}"));
             }
             _ => a.rest.push(arg),
@@ -116,7 +128,10 @@ fn conf(a: &Args, source: &str, ignore: Option<&str>) -> Result<FilterConf, Stri
     if let Some(n) = &a.maxlines {
         own.insert("maxlines".to_owned(), n.clone());
     }
-    let base = a.config.clone().unwrap_or_else(|| PathBuf::from("/etc/fail2ban"));
+    let base = a
+        .config
+        .clone()
+        .unwrap_or_else(|| PathBuf::from("/etc/fail2ban"));
     let (name, inline) = extract(source).unwrap_or_else(|_| (source.to_owned(), Section::new()));
     let path = PathBuf::from(name.strip_suffix(".conf").unwrap_or(&name));
     let named = base.join("filter.d").join(&path);
@@ -173,7 +188,10 @@ fn object(line: usize, filter: &Filter, f: &Failure) -> serde_json::Value {
         host.into()
     };
     o.insert("host".into(), host);
-    o.insert("time".into(), f.time.map_or(serde_json::Value::Null, Into::into));
+    o.insert(
+        "time".into(),
+        f.time.map_or(serde_json::Value::Null, Into::into),
+    );
     o.insert("attempts".into(), f.attempts.into());
     if !f.facts.users.is_empty() {
         let mut users = f.facts.users.clone();
@@ -182,13 +200,15 @@ fn object(line: usize, filter: &Filter, f: &Failure) -> serde_json::Value {
     }
     for (n, v) in &f.facts.values {
         if ![CONTENT, FID, MLFID].contains(n) {
-            o.entry(filter.name(*n)).or_insert_with(|| v.as_str().into());
+            o.entry(filter.name(*n))
+                .or_insert_with(|| v.as_str().into());
         }
     }
     o.into()
 }
 
-fn run(a: &Args) -> Result<ExitCode, String> {
+/// Does the work and ends the process, unless something is wrong.
+fn run(a: &Args) -> Result<Infallible, String> {
     let (log, source, ignore) = match (&a.filter, a.rest.as_slice()) {
         (Some(f), [log]) => (log, f.as_str(), None),
         (None, [log, f]) => (log, f.as_str(), None),
@@ -196,13 +216,18 @@ fn run(a: &Args) -> Result<ExitCode, String> {
         _ => return Err(USAGE.to_owned()),
     };
     let conf = conf(a, source, ignore)?;
-    let clock = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs() as i64);
+    let clock = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |d| d.as_secs() as i64);
     let now = a.now.unwrap_or(clock);
     let own_dns = conf.usedns.as_deref().and_then(UseDns::parse);
     let dns = a.usedns.or(own_dns).unwrap_or_default();
     let journal = a.options.get("logtype").is_some_and(|t| t == "journal");
     let mut watch = Watch::new(Zone::system(), clock);
-    watch.add(&conf, dns, a.timezone.as_deref(), !journal).map_err(|e| e.to_string())?;
+    watch
+        .add(&conf, dns, a.timezone.as_deref(), !journal)
+        .map_err(|e| e.to_string())?;
+    watch.set_charge_doubtful(!a.strict);
     let time = journal.then_some(now as f64);
     let mut input = open(log)?;
     let mut out = BufWriter::with_capacity(1 << 16, std::io::stdout().lock());
@@ -240,8 +265,17 @@ fn run(a: &Args) -> Result<ExitCode, String> {
     .map_err(|e| format!("{log}: {e}"))?;
     let gave_up = watch.filter(0).map_or(0, Filter::gave_up);
     if !a.json {
-        report(&mut out, &conf, &by_rule, number, matched, &hits_shown, &missed, a)
-            .map_err(|e| e.to_string())?;
+        report(
+            &mut out,
+            &conf,
+            &by_rule,
+            number,
+            matched,
+            &hits_shown,
+            &missed,
+            a,
+        )
+        .map_err(|e| e.to_string())?;
     }
     out.flush().map_err(|e| e.to_string())?;
     if let Some(e) = failed_write {
@@ -250,10 +284,19 @@ fn run(a: &Args) -> Result<ExitCode, String> {
     if gave_up > 0 {
         eprintln!("banwatch-regex: {gave_up} searches given up: too many steps");
     }
-    if watch.too_long() > 0 {
-        eprintln!("banwatch-regex: {} lines passed over: too long", watch.too_long());
+    let doubtful = watch.filter(0).map_or(0, Filter::doubtful);
+    if doubtful > 0 && !a.json {
+        eprintln!("banwatch-regex: {doubtful} lines in which two addresses come into question");
     }
-    Ok(if matched > 0 || a.json { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    if watch.too_long() > 0 {
+        eprintln!(
+            "banwatch-regex: {} lines passed over: too long",
+            watch.too_long()
+        );
+    }
+    drop(out);
+    // taking thirty patterns apart again would cost more than many a log
+    std::process::exit(i32::from(matched == 0 && !a.json))
 }
 
 #[allow(clippy::too_many_arguments)]
@@ -273,7 +316,11 @@ fn report(
             writeln!(out, "  {}) [{n}] {r}", i + 1)?;
         }
     }
-    writeln!(out, "\nLines: {lines} lines, {matched} matched, {} missed", lines - matched)?;
+    writeln!(
+        out,
+        "\nLines: {lines} lines, {matched} matched, {} missed",
+        lines - matched
+    )?;
     if !hits.is_empty() {
         writeln!(out, "\nMatched:")?;
         hits.iter().try_for_each(|l| writeln!(out, "  {l}"))?;
@@ -295,8 +342,11 @@ fn main() -> ExitCode {
         Ok(None) => return ExitCode::SUCCESS,
         Err(e) => Err(e),
     };
-    done.unwrap_or_else(|e| {
-        eprintln!("banwatch-regex: {e}");
-        ExitCode::from(100)
-    })
+    match done {
+        Ok(never) => match never {},
+        Err(e) => {
+            eprintln!("banwatch-regex: {e}");
+            ExitCode::from(100)
+        }
+    }
 }

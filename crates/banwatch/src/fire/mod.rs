@@ -1,0 +1,16 @@
+//! The half that may change the firewall. It sees no log line and no event: only networks, sets
+//! and times, and it checks the never-ban list for itself.
+//!
+//! * [`wire`]: what watch may ask of it, and what it answers;
+//! * [`netlink`]: the octets of netlink messages, [`nft`]: those of nftables; both pure;
+//! * [`firewall`]: our table in the kernel;
+//! * [`addresses`], [`sessions`]: who is never banned: the host itself, admins at work;
+//! * [`serve`]: the loop.
+
+pub mod addresses;
+pub mod firewall;
+pub mod netlink;
+pub mod nft;
+pub mod serve;
+pub mod sessions;
+pub mod wire;
