@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::fmt::Write as _;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 
 use testkit::{House, play};
 
@@ -135,4 +136,27 @@ pub fn value<'a>(line: &'a str, key: &str) -> Option<&'a str> {
         Some(quoted) => quoted.split('"').next(),
         None => rest.split(' ').next(),
     }
+}
+
+/// A TCP connection from one of the loopback addresses.
+///
+/// # Panics
+/// When it can't be made.
+pub fn connect_from(from: Ipv4Addr, to: SocketAddr) -> TcpStream {
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, socket};
+    use std::os::fd::AsRawFd;
+    let SocketAddr::V4(to) = to else {
+        panic!("an IPv4 listener")
+    };
+    let fd = socket(
+        AddressFamily::Inet,
+        SockType::Stream,
+        SockFlag::SOCK_CLOEXEC,
+        None,
+    )
+    .unwrap();
+    let [a, b, c, d] = from.octets();
+    bind(fd.as_raw_fd(), &SockaddrIn::new(a, b, c, d, 0)).unwrap();
+    connect(fd.as_raw_fd(), &SockaddrIn::from(to)).unwrap();
+    TcpStream::from(fd)
 }

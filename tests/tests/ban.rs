@@ -3,8 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 
+use end_to_end::connect_from;
 use testkit::{House, Plan};
 
 const HERE: &str = "here.example";
@@ -37,25 +38,6 @@ fn login(house: &House, from: Ipv4Addr, user: &str, password: &str) -> String {
         .read_line(&mut line)
         .unwrap();
     line
-}
-
-fn connect_from(from: Ipv4Addr, to: SocketAddr) -> TcpStream {
-    use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, socket};
-    use std::os::fd::AsRawFd;
-    let SocketAddr::V4(to) = to else {
-        panic!("an IPv4 listener")
-    };
-    let fd = socket(
-        AddressFamily::Inet,
-        SockType::Stream,
-        SockFlag::SOCK_CLOEXEC,
-        None,
-    )
-    .unwrap();
-    let [a, b, c, d] = from.octets();
-    bind(fd.as_raw_fd(), &SockaddrIn::new(a, b, c, d, 0)).unwrap();
-    connect(fd.as_raw_fd(), &SockaddrIn::from(to)).unwrap();
-    TcpStream::from(fd)
 }
 
 fn hikyaku(house: &House, arguments: &[&str]) -> String {

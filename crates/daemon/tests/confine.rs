@@ -1,6 +1,6 @@
 //! What a confined process can and can't do, tried for real: each attempt runs in a forked,
 //! single-threaded process of its own, so this test has no harness.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::fs::File;
 use std::io::ErrorKind;

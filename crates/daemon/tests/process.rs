@@ -1,6 +1,8 @@
 //! Programs started with given descriptors. A binary of its own: forked children hold copies of
 //! every descriptor for a moment, which tests about closed peers would see.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use daemon::process::{End, Spawn, reap};
 use std::fs::File;
 use std::io::{Read, Seek};

@@ -47,16 +47,23 @@ impl Resolver {
 
     /// One question.
     pub fn ask(&mut self, question: &Question) -> Answer {
+        self.ask_authentic(question).0
+    }
+
+    /// One question, and whether the answer is proven by DNSSEC.
+    pub fn ask_authentic(&mut self, question: &Question) -> (Answer, bool) {
         let Some(question) = translate(question) else {
             // A name that can't be written can't exist.
-            return Answer::NxDomain;
+            return (Answer::NxDomain, false);
         };
-        match &self.client.lookup(&question).outcome {
+        let found = self.client.lookup(&question);
+        let answer = match &found.outcome {
             Outcome::Records(records) => Answer::Records(self::records(records)),
             Outcome::NoData => Answer::NoData,
             Outcome::NxDomain => Answer::NxDomain,
             Outcome::Temporary(_) => Answer::TempFail,
-        }
+        };
+        (answer, found.authentic)
     }
 }
 

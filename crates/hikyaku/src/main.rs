@@ -9,15 +9,22 @@ mod cmd_arc;
 mod cmd_ban;
 mod cmd_check;
 mod cmd_dkim;
+mod cmd_dmarc;
+mod cmd_dmarc_report;
+mod cmd_dns;
+mod cmd_doctor;
 mod cmd_message;
+mod cmd_mta_sts;
 mod cmd_queue;
 mod cmd_reload;
+mod cmd_spf;
 mod cmd_srs;
 mod cmd_user;
 mod context;
 mod dkim_keys;
 mod home;
 mod lookups;
+mod own_dns;
 mod secret;
 mod wire;
 
@@ -58,6 +65,16 @@ enum Command {
     Dkim(cmd_dkim::Args),
     /// Verify and make ARC seals.
     Arc(cmd_arc::Args),
+    /// Check whether an address may send for a domain.
+    Spf(cmd_spf::Args),
+    /// Check a message against its author's policy, sum up reports.
+    Dmarc(cmd_dmarc::Args),
+    /// Check what a domain promises about TLS.
+    MtaSts(cmd_mta_sts::Args),
+    /// Print the DNS records that this host needs.
+    Dns(cmd_dns::Args),
+    /// Check everything that lets others believe mail from a domain through this host.
+    Doctor(cmd_doctor::Args),
     /// Rewrite senders of forwarded mail, there and back.
     Srs(cmd_srs::Args),
 }
@@ -73,6 +90,11 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Ban(args) => cmd_ban::run(&args, &mut context),
         Command::Dkim(args) => cmd_dkim::run(&args, &mut context),
         Command::Arc(args) => cmd_arc::run(&args, &mut context),
+        Command::Spf(args) => cmd_spf::run(&args, &mut context),
+        Command::Dmarc(args) => cmd_dmarc::run(&args, &mut context),
+        Command::MtaSts(args) => cmd_mta_sts::run(&args, &mut context),
+        Command::Dns(args) => cmd_dns::run(&args, &mut context),
+        Command::Doctor(args) => cmd_doctor::run(&args, &mut context),
         Command::Srs(args) => cmd_srs::run(&args, &mut context),
     }?;
     context.out.flush()?;

@@ -54,6 +54,9 @@ pub fn furnish(config: &Config) -> Result<File, Fatal> {
         // Looked up for the error message now rather than from a child later.
         role(&config.roles.remote)?;
         role(&config.roles.pop3)?;
+        if config.paths.program("banwatch").is_file() {
+            role(&config.roles.ban)?;
+        }
         Owners {
             smtp: role(&config.roles.smtp)?,
             queue: role(&config.roles.queue)?,

@@ -337,6 +337,20 @@ fn ed25519_pem(seed: &[u8; ED25519_KEY_LEN]) -> String {
     )
 }
 
+/// SHA-256 of an octet string.
+pub(crate) fn sha256(data: &[u8]) -> [u8; 32] {
+    let mut out = [0; 32];
+    out.copy_from_slice(ring::digest::digest(&ring::digest::SHA256, data).as_ref());
+    out
+}
+
+/// SHA-512 of an octet string.
+pub(crate) fn sha512(data: &[u8]) -> [u8; 64] {
+    let mut out = [0; 64];
+    out.copy_from_slice(ring::digest::digest(&ring::digest::SHA512, data).as_ref());
+    out
+}
+
 /// HMAC-SHA-1, the keyed hash that SRS and BATV were defined with. A keyed hash needs no
 /// collision resistance, so that SHA-1 still serves here.
 pub(crate) fn hmac_sha1(secret: &[u8], parts: &[&[u8]]) -> hmac::Tag {

@@ -425,7 +425,11 @@ impl House {
             if so() {
                 return;
             }
-            assert!(Instant::now() < deadline, "not in time: {what}\n{}", self.log());
+            assert!(
+                Instant::now() < deadline,
+                "not in time: {what}\n{}",
+                self.log()
+            );
             lines = self.log.lock();
             if lines.0.len() == seen {
                 lines = self

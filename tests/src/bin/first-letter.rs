@@ -1,12 +1,13 @@
 //! `make run`: the whole system on this machine, without root, with a letter carried through it.
 //!
 //! Builds two houses on loopback ports and a name server that knows both, hands a letter in to the
-//! first, reads it back, sends another one to the second, prints how to point a mail program at
+//! first, reads it back, sends another one to the second, has somebody guess passwords, prints how to point a mail program at
 //! the first, and stays until Ctrl-C (`--once` ends it there). Exits with 1 and the step's name when a step fails.
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::net::TcpListener;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -62,6 +63,21 @@ fn port(wanted: u16) -> String {
     format!("127.0.0.1:{}", if free { wanted } else { 0 })
 }
 
+/// One wrong password from an address of its own; the answer is held back, so it is not waited for.
+fn guess(house: &House, number: u32) -> TcpStream {
+    let from = Ipv4Addr::new(127, 0, 9, 9);
+    let mut socket = end_to_end::connect_from(from, house.address("pop3"));
+    let mut reader = BufReader::new(socket.try_clone().unwrap());
+    let mut line = String::new();
+    reader.read_line(&mut line).unwrap();
+    socket.write_all(b"USER bob\r\n").unwrap();
+    reader.read_line(&mut line).unwrap();
+    socket
+        .write_all(format!("PASS guess{number}\r\n").as_bytes())
+        .unwrap();
+    socket
+}
+
 fn run(once: bool, stop: &SigSet) {
     let place = place();
     step("1. building two houses, and a name server that knows both");
@@ -87,7 +103,9 @@ fn run(once: bool, stop: &SigSet) {
             .listen("pop3", &port(10_110))
             .listen("pop3s", &port(10_995))
             .config(&format!(
-                "[remote]\nresolver = \"{}\"\nport = {}\n",
+                "[remote]\nresolver = \"{}\"\nport = {}\n\
+                 [pop3]\nclear_on_loopback = true\n\
+                 [ban]\nloopback = true\nfirst = \"3s\"\nfactor = 1\n",
                 dns.address,
                 second.address("mx").port()
             )),
@@ -176,7 +194,24 @@ fn run(once: bool, stop: &SigSet) {
     );
     println!("   {has} letters; the last one came through {id} and {far_id}");
 
-    step("6. your turn: point a mail program at it");
+    step("6. somebody at 127.0.9.9 guesses bob's password, ten times");
+    let mark = first.mark();
+    let guesses: Vec<_> = (0..10).map(|n| guess(&first, n)).collect();
+    println!(
+        "   {}",
+        first.wait(mark, &["banwatch", " ban ", "127.0.9.9"])
+    );
+    let list = first.run("hikyaku", &["ban", "list"], b"");
+    let list = String::from_utf8_lossy(&list.stdout).into_owned();
+    assert!(list.contains("127.0.9.9"), "hikyaku ban list:\n{list}");
+    println!("   hikyaku ban list: {}", list.trim());
+    println!(
+        "   {}",
+        first.wait(mark, &["banwatch", " expired ", "127.0.9.9"])
+    );
+    drop(guesses);
+
+    step("7. your turn: point a mail program at it");
     let at = |role: &str| first.address(role);
     println!(
         "   user      alice or bob, password {PASSWORD}, address alice@{FIRST} or bob@{FIRST}"

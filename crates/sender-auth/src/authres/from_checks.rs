@@ -4,6 +4,8 @@ use super::MethodResult;
 use crate::arc::{ChainStatus, ChainVerdict};
 use crate::dkim::Verified;
 use crate::dkim::verify::{DkimResult, SignatureVerdict};
+use crate::dmarc::DmarcVerdict;
+use crate::spf::{Identity, SpfVerdict};
 
 /// One result per signature (RFC 8601, 2.7.1; RFC 6008 for `header.b`), or `dkim=none`.
 pub fn dkim_results(verified: &Verified) -> Vec<MethodResult> {
@@ -61,4 +63,37 @@ pub fn arc_result(verdict: &ChainVerdict) -> MethodResult {
         result = result.property("header", "oldest-pass", &instance.to_string());
     }
     result
+}
+
+/// The result of one SPF check (RFC 8601, 2.7.2).
+pub fn spf_result(verdict: &SpfVerdict) -> MethodResult {
+    let mut result = MethodResult::new("spf", verdict.result.as_str());
+    if let Some(problem) = &verdict.problem {
+        result = result.reason(problem);
+    }
+    if verdict.domain.is_empty() {
+        return result;
+    }
+    let name = match verdict.identity {
+        Identity::Helo => "helo",
+        Identity::MailFrom => "mailfrom",
+    };
+    result.property("smtp", name, &verdict.domain)
+}
+
+/// The result for DMARC (RFC 7489, 11.1), with the policy and what was done with it.
+pub fn dmarc_result(verdict: &DmarcVerdict) -> MethodResult {
+    let mut result = MethodResult::new("dmarc", verdict.result.as_str());
+    if let Some(found) = &verdict.found {
+        result = result.comment(format!(
+            "p={} dis={} at {}",
+            found.record.policy,
+            verdict.disposition.policy(),
+            found.domain
+        ));
+    }
+    if let Some(reason) = &verdict.reason {
+        result = result.reason(reason);
+    }
+    result.property("header", "from", &verdict.author)
 }

@@ -11,7 +11,7 @@ mod scan;
 mod write;
 
 pub use forged::{forged, without_forged};
-pub use from_checks::{arc_result, dkim_results};
+pub use from_checks::{arc_result, dkim_results, dmarc_result, spf_result};
 pub(crate) use parse::arc_instance as parse_instance;
 pub use parse::{AuthResultsError, parse_arc};
 
