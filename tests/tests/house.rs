@@ -7,7 +7,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use end_to_end::{fetch_last, letter, submit, transfer, value};
@@ -726,6 +726,45 @@ fn inetd_starts_a_program_for_each_connection() {
     say(&mut pop3, "PASS banana\r\n", "+OK");
     say(&mut pop3, "STAT\r\n", "+OK 1 ");
     say(&mut pop3, "QUIT\r\n", "+OK");
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn systemd_gives_the_sockets() {
+    let mut house = House::start(Plan::new(HERE).user("bob", "banana").listen("mx", ""));
+    assert!(house.stop().success());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    // As systemd does: a listening socket on descriptor 3, its name, and for whom it is.
+    let main = house.command("mail-start");
+    let script = "LISTEN_FDS=1 LISTEN_FDNAMES=mx LISTEN_PID=$$ exec \"$0\" \"$@\" 3<&0 </dev/null";
+    let mut shell = Command::new("/bin/sh");
+    shell
+        .args(["-c", script])
+        .arg(main.get_program())
+        .args(main.get_args());
+    shell.stdin(OwnedFd::from(listener)).stderr(Stdio::null());
+    house.belong(&mut shell);
+    let mut child = shell.spawn().unwrap();
+    let mut socket = TcpStream::connect(address).unwrap();
+    socket.set_read_timeout(Some(testkit::PATIENCE)).unwrap();
+    say(&mut socket, "", "220");
+    say(&mut socket, "EHLO x.example\r\n", "250");
+    say(&mut socket, "MAIL FROM:<x@x.example>\r\n", "250");
+    say(&mut socket, &format!("RCPT TO:<{}>\r\n", at("bob")), "250");
+    say(&mut socket, "DATA\r\n", "354");
+    say(
+        &mut socket,
+        "Subject: s\r\n\r\nthrough a socket of systemd's\r\n.\r\n",
+        "250 2.0.0",
+    );
+    say(&mut socket, "QUIT\r\n", "221");
+    house.until("the message", || house.mail("bob").len() == 1);
+    nix::sys::signal::kill(
+        nix::unistd::Pid::from_raw(child.id().try_into().unwrap()),
+        nix::sys::signal::Signal::SIGTERM,
+    )
+    .unwrap();
     assert!(child.wait().unwrap().success());
 }
 

@@ -496,6 +496,29 @@ mod tests {
     }
 
     #[test]
+    fn a_second_session_is_resumed_by_its_ticket() {
+        let dir = tempfile::tempdir().unwrap();
+        let (c, k) = certificate(dir.path(), "mx.example.org");
+        let (tls, client_tls) = (
+            ServerTls::load([(&*c, &*k)]).unwrap(),
+            ClientTls::opportunistic().unwrap(),
+        );
+        for wanted in [rustls::HandshakeKind::Full, rustls::HandshakeKind::Resumed] {
+            let (mut server, mut client) = pair();
+            server.start_server(&tls).unwrap();
+            client.start_client(&client_tls, "mx.example.org").unwrap();
+            shake(&mut server, &mut client);
+            // The tickets come behind the handshake, with the first octets.
+            server.write(b"220").unwrap();
+            client.read(&mut [0; 10]).unwrap();
+            assert_eq!(
+                server.tls.as_deref().unwrap().handshake_kind(),
+                Some(wanted)
+            );
+        }
+    }
+
+    #[test]
     fn a_peer_that_does_not_read_bounds_our_memory() {
         let dir = tempfile::tempdir().unwrap();
         let (c, k) = certificate(dir.path(), "mx.example.org");

@@ -299,10 +299,15 @@ impl House {
                 .arg("--config")
                 .arg(self.directory.join("hikyaku.toml"));
         }
+        self.belong(&mut command);
+        command
+    }
+
+    /// Has a command run as the house's user.
+    pub fn belong(&self, command: &mut Command) {
         if !self.plan.as_root && nix::unistd::geteuid().is_root() {
             command.uid(NOBODY).gid(NOBODY);
         }
-        command
     }
 
     /// Runs a program of the house to its end, with `input` on its standard input.

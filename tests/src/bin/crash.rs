@@ -1,5 +1,5 @@
 //! `make crash`: kill -9 after every system call of one message's way through smtpd,
-//! queue-manager and a worker of local-deliver, one after another.
+//! queue-manager, local-deliver's parent and its worker, one after another.
 //!
 //! For each program and each N: a house is started, one message is handed in while the program
 //! is traced, and the program is killed when its Nth system call returns. The house is
@@ -39,7 +39,7 @@ fn main() -> ExitCode {
     // The first message makes the Maildir: every later one goes the ordinary way.
     send(&house, "warm").expect("the first message");
     emptied(&house);
-    for program in ["smtpd", "queue-manager", "worker"] {
+    for program in ["smtpd", "queue-manager", "local-deliver", "worker"] {
         let mut tried = 0;
         let mut acknowledged = 0;
         for n in 1..=CALLS_MAX {
@@ -85,6 +85,11 @@ struct Round {
 
 /// One message with the program killed after its `n`th call, then everything started again.
 fn round(house: &mut House, program: &str, n: usize, subject: &str) -> Round {
+    if matches!(program, "worker" | "local-deliver") {
+        // What the round before left behind was delivered by workers that still stand: begin anew.
+        house.stop();
+        house.start_again();
+    }
     let victim = if program == "worker" {
         // A worker stays for a while after a message: this one makes it, the next one finds it.
         let mark = house.mark();
