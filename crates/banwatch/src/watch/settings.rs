@@ -231,6 +231,26 @@ mod tests {
     }
 
     #[test]
+    fn the_sample_says_the_defaults() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../etc/hikyaku.toml");
+        let sample = std::fs::read_to_string(path).unwrap();
+        let (_, table) = sample.split_once("\n[ban]\n").unwrap();
+        // With every commented setting switched on.
+        let open: String = table
+            .lines()
+            .filter_map(|l| l.strip_prefix('#').filter(|r| !r.starts_with(' ')))
+            .map(|l| format!("{l}\n"))
+            .collect();
+        let (said, plain) = (read(&open).unwrap(), read("").unwrap());
+        assert_eq!(
+            (said.enabled, said.observe, said.growth),
+            (plain.enabled, plain.observe, plain.growth)
+        );
+        // These two have no default: they are examples.
+        assert!(!said.ignore.is_empty() && said.fail2ban.is_some());
+    }
+
+    #[test]
     fn defaults_and_values() {
         let s = read("").unwrap();
         assert!(
