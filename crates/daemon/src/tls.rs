@@ -1,6 +1,6 @@
 //! rustls on a non-blocking socket.
 //!
-//! The provider (ring) is named in this module only. The private key is reached through rustls'
+//! The provider (aws-lc-rs) is named in this module only. The private key is reached through rustls'
 //! `SigningKey`, which is the seam behind which a process of its own may sign one day.
 
 use std::fmt;
@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring};
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert};
@@ -20,7 +20,12 @@ use rustls::{
 };
 
 fn provider() -> Arc<CryptoProvider> {
-    Arc::new(ring::default_provider())
+    let provider = aws_lc_rs::default_provider();
+    // The library sets up its random generator when it is first asked (it looks for a device
+    // that tells of restored virtual machines, and takes a page that no child inherits). Here
+    // the process is not confined yet. A failure shows again when keys are made.
+    let _ = provider.secure_random.fill(&mut [0; 1]);
+    Arc::new(provider)
 }
 
 /// What a server needs for TLS: certificates, keys, ticket keys. Cheap to clone.
@@ -95,7 +100,7 @@ impl ServerTls {
             })?
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(ByName { first, keys }));
-        config.ticketer = ring::Ticketer::new().map_err(|e| LoadError {
+        config.ticketer = aws_lc_rs::Ticketer::new().map_err(|e| LoadError {
             file: "tls".into(),
             reason: format!("no ticket keys: {e}"),
         })?;
@@ -137,6 +142,30 @@ impl ClientTls {
             .with_safe_default_protocol_versions()?
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider())))
+            .with_no_client_auth();
+        Ok(ClientTls(Arc::new(config)))
+    }
+
+    /// TLS towards a host that proves its name by a chain to one of the certificates in these PEM
+    /// texts. Certificates that can't be read are passed over.
+    ///
+    /// # Errors
+    /// The library's; also when there is no certificate to trust.
+    pub fn proven<'a>(
+        trusted: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Result<ClientTls, rustls::Error> {
+        let mut roots = rustls::RootCertStore::empty();
+        for pem in trusted {
+            roots.add_parsable_certificates(CertificateDer::pem_slice_iter(pem).flatten());
+        }
+        if roots.is_empty() {
+            return Err(rustls::Error::General(
+                "no certificate of an authority to trust".to_owned(),
+            ));
+        }
+        let config = ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
             .with_no_client_auth();
         Ok(ClientTls(Arc::new(config)))
     }
@@ -473,6 +502,16 @@ mod tests {
             .unwrap();
         shake(&mut server, &mut client);
         assert_eq!(server.facts().unwrap().protocol, "TLSv1.3");
+        let group = server
+            .tls
+            .as_deref()
+            .unwrap()
+            .negotiated_key_exchange_group();
+        assert_eq!(
+            group.unwrap().name(),
+            rustls::NamedGroup::X25519MLKEM768,
+            "safe from who records today and computes later"
+        );
         assert_eq!(
             server.facts().unwrap().server_name.as_deref(),
             Some("mx.example.org")

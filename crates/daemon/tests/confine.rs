@@ -13,6 +13,8 @@ use daemon::Confinement;
 use daemon::calls;
 use daemon::dir::Dir;
 use daemon::process::{End, fork_worker, reap};
+use daemon::tls::{ClientTls, ServerTls, Stream};
+use sender_auth::crypto::{SigningKey, new_ed25519_pem};
 
 /// Runs `attempt` after `confinement`; true when it could do what it wanted.
 fn can(confinement: Confinement, attempt: impl FnOnce() -> bool) -> bool {
@@ -50,6 +52,60 @@ fn refused<T>(result: std::io::Result<T>) -> bool {
     }
 }
 
+const RSA: &[u8] = include_bytes!("../../sender-auth/tests/keys/rsa-2048.pem");
+
+/// Makes a key from random numbers and signs with it, and with an RSA key (which draws random
+/// numbers too).
+fn makes_keys_and_signs(rsa: &SigningKey) -> bool {
+    let made = SigningKey::from_pem(new_ed25519_pem().expect("random numbers").as_bytes());
+    [&made.expect("a key"), rsa].into_iter().all(|key| {
+        let signature = key.sign(b"text").expect("random numbers");
+        key.public().verifies(b"text", &signature)
+    })
+}
+
+/// Full TLS handshakes over a pair of sockets, the second one resumed, and octets after each.
+fn speaks_tls(
+    server_tls: &ServerTls,
+    client_tls: &ClientTls,
+    pairs: [(UnixStream, UnixStream); 2],
+) -> bool {
+    pairs.into_iter().all(|(a, b)| {
+        let (mut server, mut client) = (Stream::clear(a), Stream::clear(b));
+        server.start_server(server_tls).expect("server");
+        client
+            .start_client(client_tls, "mx.example.org")
+            .expect("client");
+        // Far more turns than a handshake has messages.
+        for _ in 0..20 {
+            for stream in [&mut server, &mut client] {
+                match stream.read(&mut [0; 0]) {
+                    Err(e) if e.kind() != ErrorKind::WouldBlock => panic!("{e}"),
+                    _ => stream.flush().expect("flush"),
+                }
+                if stream.is_handshaking() {
+                    let error = stream.read(&mut [0; 1]).expect_err("no octet yet");
+                    assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                }
+            }
+        }
+        let mut got = [0; 10];
+        server.write(b"220").is_ok_and(|n| n == 3)
+            && client.read(&mut got).is_ok_and(|n| &got[..n] == b"220")
+            && client.write(b"QUIT").is_ok_and(|n| n == 4)
+            && server.read(&mut got).is_ok_and(|n| &got[..n] == b"QUIT")
+    })
+}
+
+/// Certificate and key of `mx.example.org` in this directory.
+fn server_tls(dir: &Path) -> ServerTls {
+    let made = rcgen::generate_simple_self_signed(vec!["mx.example.org".to_owned()]).expect("made");
+    let (cert, key) = (dir.join("cert.pem"), dir.join("key.pem"));
+    std::fs::write(&cert, made.cert.pem()).expect("write");
+    std::fs::write(&key, made.signing_key.serialize_pem()).expect("write");
+    ServerTls::load([(&*cert, &*key)]).expect("loaded")
+}
+
 fn main() -> ExitCode {
     let temporary = tempfile::tempdir().expect("temporary directory");
     let (inside, outside) = (temporary.path().join("in"), temporary.path().join("out"));
@@ -66,6 +122,32 @@ fn main() -> ExitCode {
         assert_eq!(got, wanted, "{what}");
         println!("test {what} ... ok");
     };
+
+    // First of all, as this process must not have asked for a random number yet.
+    let rsa = SigningKey::from_pem(RSA).expect("an RSA key");
+    check(
+        "draws its first random numbers when it can open nothing",
+        true,
+        can(base(), || makes_keys_and_signs(&rsa)),
+    );
+    let (server, client) = (
+        server_tls(temporary.path()),
+        ClientTls::opportunistic().expect("client"),
+    );
+    let pairs = || {
+        [(); 2].map(|()| {
+            let (a, b) = UnixStream::pair().expect("pair");
+            a.set_nonblocking(true).expect("non-blocking");
+            b.set_nonblocking(true).expect("non-blocking");
+            (a, b)
+        })
+    };
+    check("speaks TLS, makes keys and signs", true, {
+        let pairs = pairs();
+        can(base(), || {
+            speaks_tls(&server, &client, pairs) && makes_keys_and_signs(&rsa)
+        })
+    });
 
     check(
         "the bare process opens nothing",
@@ -180,6 +262,12 @@ fn main() -> ExitCode {
         let empty = temporary.path().join("empty");
         std::fs::create_dir(&empty).expect("mkdir");
         let nobody = daemon::process::user("nobody").expect("nobody");
+        check("as root: TLS and keys in an empty root", true, {
+            let pairs = pairs();
+            can(base().user("nobody").root(&empty), || {
+                speaks_tls(&server, &client, pairs) && makes_keys_and_signs(&rsa)
+            })
+        });
         check("as root: another user in an empty root", true, {
             can(
                 base()

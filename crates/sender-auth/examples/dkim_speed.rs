@@ -1,21 +1,75 @@
-//! CPU time of signing and verifying generated mails, beside libopendkim in the same run.
+//! CPU time of signing and verifying generated mails, beside libopendkim and dkimpy in the same
+//! run: three rounds in turn, medians, microseconds a mail.
 //!
 //! `cargo run --release -p sender-auth --example dkim_speed [MAILS]` (10,000 if not said).
-//! The comparison needs `cc` and libopendkim-dev; without them it is left out.
+//! libopendkim is compared when `cc` and libopendkim-dev are there, dkimpy (with the first
+//! [`PYTHON_MAILS`] mails only) when the Python that `HIKYAKU_ORACLE_PYTHON` names has it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "speed/measure.rs"]
+mod measure;
+
+use measure::{Folder, cpu, median, python};
 use sender_auth::crypto::SigningKey;
 use sender_auth::dkim::{
     KeyRecord, Limits, Signing, SigningIdentity, SigningOptions, Verification,
 };
 use sender_auth::lookup::{Answer, Record, drive};
 use sender_auth::pass::Pass;
-use std::path::Path;
+use std::hint::black_box;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const NOW: i64 = 1_767_225_600;
 const BLOCK: usize = 65_536;
-const KEY: &[u8] = include_bytes!("../tests/keys/rsa-2048.pem");
+const ROUNDS: usize = 3;
+const PYTHON_MAILS: usize = 200;
+const RSA: &str = include_str!("../tests/keys/rsa-2048.pem");
+const ED25519: &str = include_str!("../tests/keys/ed25519.pem");
+
+/// What is measured of one signer: seconds a mail.
+#[derive(Clone, Copy)]
+struct Times {
+    sign: f64,
+    verify: f64,
+}
+
+/// One kind of key and all that was measured with it.
+struct Kind {
+    name: &'static str,
+    pem: &'static str,
+    key: SigningKey,
+    record: String,
+    ours: Vec<Times>,
+    /// The operations with the key alone, that nobody can save.
+    bare: Vec<Times>,
+    opendkim: Vec<Times>,
+    dkimpy: Vec<Times>,
+}
+
+impl Kind {
+    fn new(name: &'static str, pem: &'static str) -> Self {
+        let key = SigningKey::from_pem(pem.as_bytes()).unwrap();
+        let record = KeyRecord::new(key.public()).to_text();
+        Self {
+            name,
+            pem,
+            key,
+            record,
+            ours: Vec::new(),
+            bare: Vec::new(),
+            opendkim: Vec::new(),
+            dkimpy: Vec::new(),
+        }
+    }
+
+    fn opendkim_word(&self) -> &'static str {
+        match self.name {
+            "ed25519" => "sign-ed25519",
+            _ => "sign",
+        }
+    }
+}
 
 fn main() {
     let count = std::env::args()
@@ -25,75 +79,124 @@ fn main() {
     let octets: usize = mails.iter().map(Vec::len).sum();
     println!("{count} mails, {:.1} MB", octets as f64 / 1e6);
 
-    let key = SigningKey::from_pem(KEY).unwrap();
-    let record = KeyRecord::new(key.public()).to_text();
-    let identities = [SigningIdentity::new(&key, "a.example", "s").unwrap()];
-    let options = SigningOptions::default();
+    let folder = Folder::new("dkim-speed");
+    let packed = pack(folder.path("mails"), &mails);
+    let some = mails.len().min(PYTHON_MAILS);
+    let few = pack(folder.path("few"), &mails[..some]);
+    let opendkim = build_opendkim(&folder);
+    let python = python("dkim, nacl");
 
-    let start = cpu();
-    let signed: Vec<Vec<u8>> = mails
-        .iter()
-        .map(|mail| {
-            let mut field = sign(mail, &identities, &options);
-            field.extend_from_slice(mail);
-            field
-        })
-        .collect();
-    let sign_time = cpu() - start;
-
-    let start = cpu();
-    let good = signed.iter().filter(|mail| verify(mail, &record)).count();
-    let verify_time = cpu() - start;
-    assert_eq!(good, count);
-
-    // The share of the one operation that nobody can save.
-    let start = cpu();
-    for _ in 0..1_000 {
-        std::hint::black_box(key.sign(&mails[0]).unwrap());
+    let mut kinds = [Kind::new("rsa-2048", RSA), Kind::new("ed25519", ED25519)];
+    for _ in 0..ROUNDS {
+        for kind in &mut kinds {
+            let (times, signed) = ours(&kind.key, &kind.record, &mails);
+            kind.ours.push(times);
+            kind.bare.push(bare(&kind.key));
+            let (pem, record) = (folder.path("key.pem"), folder.path("record"));
+            std::fs::write(&pem, kind.pem).unwrap();
+            std::fs::write(&record, &kind.record).unwrap();
+            let signed_file = pack(folder.path("signed"), &signed);
+            if let Ok(program) = &opendkim {
+                let run = |how: &str, mails: &Path, other: &Path| {
+                    let mut command = Command::new(program);
+                    measure::run(command.arg(how).args([mails, other])).map(|s| s / count as f64)
+                };
+                let sign = run(kind.opendkim_word(), &packed, &pem);
+                let verify = run("verify", &signed_file, &record);
+                match (sign, verify) {
+                    (Ok(sign), Ok(verify)) => kind.opendkim.push(Times { sign, verify }),
+                    (sign, verify) => eprintln!("libopendkim, {}: {sign:?} {verify:?}", kind.name),
+                }
+            }
+            if let Some(python) = &python {
+                let few_signed = pack(folder.path("few-signed"), &signed[..some]);
+                let run = |how: &str, mails: &Path, other: &Path| {
+                    let mut command = Command::new(python);
+                    command.arg(measure::SCRIPT).args([how, kind.name]);
+                    measure::run(command.args([mails, other])).map(|s| s / some as f64)
+                };
+                let sign = run("dkim-sign", &few, &pem);
+                let verify = run("dkim-verify", &few_signed, &record);
+                match (sign, verify) {
+                    (Ok(sign), Ok(verify)) => kind.dkimpy.push(Times { sign, verify }),
+                    (sign, verify) => eprintln!("dkimpy, {}: {sign:?} {verify:?}", kind.name),
+                }
+            }
+        }
     }
-    let rsa_sign = (cpu() - start) / 1_000.0 * count as f64;
-    let signature = key.sign(b"x").unwrap();
-    let public = key.public();
-    let start = cpu();
-    for _ in 0..1_000 {
-        assert!(public.verifies(b"x", std::hint::black_box(&signature)));
-    }
-    let rsa_verify = (cpu() - start) / 1_000.0 * count as f64;
-    println!("sign    {sign_time:8.3} s (of it RSA {rsa_sign:.3} s)");
-    println!("verify  {verify_time:8.3} s (of it RSA {rsa_verify:.3} s)");
 
-    let seed = SigningKey::from_ed25519_seed(&[7; 32]).unwrap();
-    let identities = [SigningIdentity::new(&seed, "a.example", "s").unwrap()];
-    let start = cpu();
-    for mail in &mails {
-        std::hint::black_box(sign(mail, &identities, &options));
+    println!("CPU microseconds a mail, medians of {ROUNDS} rounds; the share is ours of theirs\n");
+    println!("                   ours  key alone   libopendkim  share        dkimpy  share");
+    for kind in &kinds {
+        let row = |what: &str, pick: fn(&Times) -> f64| {
+            let of = |times: &[Times]| median(times.iter().map(pick));
+            let ours = of(&kind.ours).unwrap();
+            let bare = of(&kind.bare).unwrap() * 1e6;
+            let peer = |times: &[Times]| match of(times) {
+                Some(theirs) => format!("{:9.1}  {:5.3}", theirs * 1e6, ours / theirs),
+                None => "        -      -".to_owned(),
+            };
+            let (opendkim, dkimpy) = (peer(&kind.opendkim), peer(&kind.dkimpy));
+            let (name, ours) = (kind.name, ours * 1e6);
+            println!("{name:9} {what:6} {ours:7.1}    {bare:7.1}     {opendkim}     {dkimpy}");
+        };
+        row("sign", |times| times.sign);
+        row("verify", |times| times.verify);
+        row("both", |times| times.sign + times.verify);
     }
-    println!("sign    {:8.3} s with Ed25519", cpu() - start);
+    if let Err(reason) = opendkim {
+        println!("libopendkim: {reason}");
+    }
+    if python.is_none() {
+        println!("dkimpy: no Python with dkimpy and pynacl (HIKYAKU_ORACLE_PYTHON)");
+    }
 
     let worst = worst();
     let start = cpu();
-    assert!(!verify(&worst, &record));
+    assert!(!verify(&worst, &kinds[0].record));
     println!(
         "the worst single message takes {:.0} ms",
         (cpu() - start) * 1e3
     );
+}
 
-    let folder = std::env::temp_dir().join(format!("dkim-speed-{}", std::process::id()));
-    std::fs::create_dir(&folder).unwrap();
-    match opendkim(&folder, &mails, &signed, &record) {
-        Ok((their_sign, their_verify)) => {
-            println!(
-                "libopendkim sign   {their_sign:8.3} s, ours {:.2} of it",
-                sign_time / their_sign
-            );
-            println!(
-                "libopendkim verify {their_verify:8.3} s, ours {:.2} of it",
-                verify_time / their_verify
-            );
-        }
-        Err(reason) => println!("no comparison: {reason}"),
+/// Our own times, and the signed mails.
+fn ours(key: &SigningKey, record: &str, mails: &[Vec<u8>]) -> (Times, Vec<Vec<u8>>) {
+    let identities = [SigningIdentity::new(key, "a.example", "s").unwrap()];
+    let options = SigningOptions::default();
+    let start = cpu();
+    let fields: Vec<Vec<u8>> = mails
+        .iter()
+        .map(|mail| sign(mail, &identities, &options))
+        .collect();
+    let sign = (cpu() - start) / mails.len() as f64;
+    let signed: Vec<Vec<u8>> = fields
+        .into_iter()
+        .zip(mails)
+        .map(|(field, mail)| [field.as_slice(), mail].concat())
+        .collect();
+    let start = cpu();
+    let good = signed.iter().filter(|mail| verify(mail, record)).count();
+    let verify = (cpu() - start) / mails.len() as f64;
+    assert_eq!(good, mails.len());
+    (Times { sign, verify }, signed)
+}
+
+/// The operations with the key alone.
+fn bare(key: &SigningKey) -> Times {
+    const TIMES: usize = 1_000;
+    let (public, signature) = (key.public(), key.sign(b"x").unwrap());
+    let start = cpu();
+    for _ in 0..TIMES {
+        black_box(key.sign(black_box(b"x")).unwrap());
     }
-    std::fs::remove_dir_all(&folder).unwrap();
+    let sign = (cpu() - start) / TIMES as f64;
+    let start = cpu();
+    for _ in 0..TIMES {
+        assert!(public.verifies(b"x", black_box(&signature)));
+    }
+    let verify = (cpu() - start) / TIMES as f64;
+    Times { sign, verify }
 }
 
 fn sign(mail: &[u8], identities: &[SigningIdentity<'_>], options: &SigningOptions) -> Vec<u8> {
@@ -116,20 +219,9 @@ fn verify(mail: &[u8], record: &str) -> bool {
     found.signatures.iter().all(|s| s.outcome.is_ok()) && !found.signatures.is_empty()
 }
 
-/// CPU time of this process in seconds.
-fn cpu() -> f64 {
-    let text = std::fs::read_to_string("/proc/self/schedstat").unwrap();
-    text.split(' ').next().unwrap().parse::<f64>().unwrap() / 1e9
-}
-
-/// CPU time of libopendkim for the same mails: signing and verifying.
-fn opendkim(
-    folder: &Path,
-    mails: &[Vec<u8>],
-    signed: &[Vec<u8>],
-    record: &str,
-) -> Result<(f64, f64), String> {
-    let program = folder.join("opendkim_speed");
+/// Builds the program that measures libopendkim.
+fn build_opendkim(folder: &Folder) -> Result<PathBuf, String> {
+    let program = folder.path("opendkim_speed");
     let built = Command::new("cc")
         .args(["-O2", "-w", "-o"])
         .arg(&program)
@@ -140,42 +232,22 @@ fn opendkim(
         .arg("-lopendkim")
         .output()
         .map_err(|error| format!("cc: {error}"))?;
-    if !built.status.success() {
-        return Err("libopendkim-dev is not installed".to_owned());
+    if built.status.success() {
+        Ok(program)
+    } else {
+        Err("libopendkim-dev is not installed".to_owned())
     }
-    let pack = |name: &str, mails: &[Vec<u8>]| {
-        let mut octets = Vec::new();
-        for mail in mails {
-            octets.extend_from_slice(&(mail.len() as u64).to_le_bytes());
-            octets.extend_from_slice(mail);
-        }
-        let path = folder.join(name);
-        std::fs::write(&path, octets).unwrap();
-        path
-    };
-    let run = |how: &str, mails: &Path, other: &str| {
-        let other_path = folder.join("other");
-        std::fs::write(&other_path, other).unwrap();
-        let output = Command::new(&program)
-            .arg(how)
-            .args([mails, &other_path])
-            .output()
-            .unwrap();
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let mut words = text.split_whitespace();
-        let time = words.next().and_then(|w| w.parse().ok());
-        let (good, bad) = (words.next(), words.next());
-        match time {
-            Some(time) if bad == Some("0") => Ok(time),
-            _ => Err(format!(
-                "{how}: {good:?} good, {bad:?} bad, {}",
-                String::from_utf8_lossy(&output.stderr)
-            )),
-        }
-    };
-    let their_sign = run("sign", &pack("mails", mails), &String::from_utf8_lossy(KEY))?;
-    let their_verify = run("verify", &pack("signed", signed), record)?;
-    Ok((their_sign, their_verify))
+}
+
+/// Writes mails to a file, each after its length in eight octets.
+fn pack(path: PathBuf, mails: &[Vec<u8>]) -> PathBuf {
+    let mut octets = Vec::new();
+    for mail in mails {
+        octets.extend_from_slice(&(mail.len() as u64).to_le_bytes());
+        octets.extend_from_slice(mail);
+    }
+    std::fs::write(&path, octets).unwrap();
+    path
 }
 
 /// A header of a megabyte, all of which each of 16 signatures names.

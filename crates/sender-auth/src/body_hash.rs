@@ -6,10 +6,10 @@
 
 use crate::body_canon::{BodyCanon, Sink};
 use crate::canon::Canon;
-use ring::digest::{Context, SHA256};
+use crate::crypto::{SHA256_LEN, Sha256};
 
 /// Length of a SHA-256 hash in octets.
-pub const HASH_LEN: usize = 32;
+pub const HASH_LEN: usize = SHA256_LEN;
 
 /// What one signature asked for; redeemed with [`BodyResults::get`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,7 +128,7 @@ impl Stream {
         Self {
             canon: BodyCanon::new(canon),
             hash: Hash {
-                context: Context::new(&SHA256),
+                context: Sha256::new(),
                 small: Vec::new(),
                 length: 0,
                 marks: Vec::new(),
@@ -142,7 +142,7 @@ impl Stream {
         self.hash.flush();
         self.hash.reach_empty();
         Finished {
-            hash: octets(self.hash.context),
+            hash: self.hash.context.finish(),
             length: self.hash.length,
             marks: self.hash.marks,
         }
@@ -156,7 +156,7 @@ const DIRECT_MIN: usize = 256;
 const SMALL_MAX: usize = 4_096;
 
 struct Hash {
-    context: Context,
+    context: Sha256,
     small: Vec<u8>,
     /// Octets given to `context`.
     length: u64,
@@ -216,7 +216,7 @@ impl Hash {
             };
             self.context.update(now);
             self.length = mark.at;
-            mark.hash = Some(octets(self.context.clone()));
+            mark.hash = Some(self.context.clone().finish());
             self.reached += 1;
             bytes = later;
         }
@@ -230,24 +230,10 @@ impl Hash {
     }
 }
 
-/// A finished SHA-256.
-pub(crate) fn octets(context: Context) -> [u8; HASH_LEN] {
-    let mut hash = [0; HASH_LEN];
-    // Both have 32 octets.
-    for (to, from) in hash.iter_mut().zip(context.finish().as_ref()) {
-        *to = *from;
-    }
-    hash
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ring::digest::digest;
-
-    fn sha256(bytes: &[u8]) -> Vec<u8> {
-        digest(&SHA256, bytes).as_ref().to_vec()
-    }
+    use crate::crypto::sha256;
 
     #[test]
     fn every_limit_of_one_pass() {

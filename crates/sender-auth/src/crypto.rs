@@ -1,17 +1,17 @@
-//! The one door to cryptography: keys, signatures and hashes, all done by ring.
+//! The one door to cryptography: keys, signatures and hashes, all done by aws-lc-rs.
 //!
 //! RSA is read in every form in which keys are met (PKCS#1, PKCS#8, SubjectPublicKeyInfo) and
 //! verified from 1024 to 8192 bits; it signs from 2048. Ed25519 keys are made here, RSA keys
-//! are not (ring can't; `openssl genpkey -algorithm RSA` can).
+//! are not (`openssl genpkey -algorithm RSA` does).
 
-use data_encoding::BASE64;
-use ring::rand::{SecureRandom, SystemRandom};
-use ring::rsa::KeyPair as RsaKeyPair;
-use ring::signature::{
+use aws_lc_rs::error::KeyRejected;
+use aws_lc_rs::rand::{SecureRandom, SystemRandom};
+use aws_lc_rs::signature::{
     ED25519, Ed25519KeyPair, KeyPair, RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY,
-    RSA_PKCS1_SHA256, UnparsedPublicKey,
+    RSA_PKCS1_SHA256, RsaKeyPair, UnparsedPublicKey,
 };
-use ring::{digest, hmac};
+use aws_lc_rs::{digest, hmac};
+use data_encoding::BASE64;
 use rustls_pki_types::PrivateKeyDer;
 use rustls_pki_types::pem::PemObject;
 use std::fmt;
@@ -20,7 +20,7 @@ use std::fmt;
 /// less).
 pub const RSA_VERIFY_MIN_BITS: usize = 1024;
 
-/// Largest RSA key that is verified, in bits. A check costs about 0.4 ms at this size.
+/// Largest RSA key that is verified, in bits. A check costs at most about 0.5 ms at this size.
 pub const RSA_VERIFY_MAX_BITS: usize = 8192;
 
 /// Smallest RSA key that signs, in bits (RFC 8301, 3.2 recommends it).
@@ -143,7 +143,7 @@ impl PublicKey {
                     .is_ok()
             }
             Self::Ed25519(key) => UnparsedPublicKey::new(&ED25519, key)
-                .verify(digest::digest(&digest::SHA256, data).as_ref(), signature)
+                .verify(&sha256(data), signature)
                 .is_ok(),
         }
     }
@@ -250,8 +250,8 @@ impl SigningKey {
     pub fn public(&self) -> PublicKey {
         match &self.0 {
             Inner::Rsa(pair) => PublicKey::Rsa {
-                pkcs1: pair.public().as_ref().to_vec(),
-                bits: pair.public().modulus_len() * 8,
+                pkcs1: pair.public_key().as_ref().to_vec(),
+                bits: pair.public_modulus_len() * 8,
             },
             Inner::Ed25519(pair) => {
                 let mut key = [0; ED25519_KEY_LEN];
@@ -265,14 +265,14 @@ impl SigningKey {
     }
 
     /// Signs. RSA signatures of one text are always the same (PKCS#1 v1.5); the randomness
-    /// that ring takes only blinds the computation.
+    /// that it takes only blinds the computation.
     ///
     /// # Errors
     /// When the system gives no randomness.
     pub fn sign(&self, data: &[u8]) -> Result<Vec<u8>, NoRandomness> {
         match &self.0 {
             Inner::Rsa(pair) => {
-                let mut signature = vec![0; pair.public().modulus_len()];
+                let mut signature = vec![0; pair.public_modulus_len()];
                 pair.sign(
                     &RSA_PKCS1_SHA256,
                     &SystemRandom::new(),
@@ -282,16 +282,13 @@ impl SigningKey {
                 .map_err(|_| NoRandomness)?;
                 Ok(signature)
             }
-            Inner::Ed25519(pair) => {
-                let hash = digest::digest(&digest::SHA256, data);
-                Ok(pair.sign(hash.as_ref()).as_ref().to_vec())
-            }
+            Inner::Ed25519(pair) => Ok(pair.sign(&sha256(data)).as_ref().to_vec()),
         }
     }
 }
 
-fn rsa_error(error: ring::error::KeyRejected) -> Result<SigningKey, SigningKeyError> {
-    // ring tells its reasons only as text.
+fn rsa_error(error: KeyRejected) -> Result<SigningKey, SigningKeyError> {
+    // The library tells its reasons only as text.
     Err(if error.to_string() == "TooSmall" {
         SigningKeyError::TooSmall
     } else {
@@ -337,17 +334,47 @@ fn ed25519_pem(seed: &[u8; ED25519_KEY_LEN]) -> String {
     )
 }
 
+/// Octets of a SHA-256 hash.
+pub(crate) const SHA256_LEN: usize = 32;
+
 /// SHA-256 of an octet string.
-pub(crate) fn sha256(data: &[u8]) -> [u8; 32] {
-    let mut out = [0; 32];
-    out.copy_from_slice(ring::digest::digest(&ring::digest::SHA256, data).as_ref());
-    out
+pub(crate) fn sha256(data: &[u8]) -> [u8; SHA256_LEN] {
+    fixed(&digest::digest(&digest::SHA256, data))
 }
 
 /// SHA-512 of an octet string.
 pub(crate) fn sha512(data: &[u8]) -> [u8; 64] {
-    let mut out = [0; 64];
-    out.copy_from_slice(ring::digest::digest(&ring::digest::SHA512, data).as_ref());
+    fixed(&digest::digest(&digest::SHA512, data))
+}
+
+/// A SHA-256 that is given its text in pieces. A copy goes on from where it was taken.
+#[derive(Clone)]
+pub(crate) struct Sha256(digest::Context);
+
+impl Sha256 {
+    /// Of no octets yet.
+    pub(crate) fn new() -> Self {
+        Self(digest::Context::new(&digest::SHA256))
+    }
+
+    /// Takes the next piece.
+    pub(crate) fn update(&mut self, data: &[u8]) {
+        self.0.update(data);
+    }
+
+    /// The hash of all pieces.
+    pub(crate) fn finish(self) -> [u8; SHA256_LEN] {
+        fixed(&self.0.finish())
+    }
+}
+
+/// A hash as an array of its length.
+fn fixed<const N: usize>(hash: &digest::Digest) -> [u8; N] {
+    let mut out = [0; N];
+    // Both have N octets.
+    for (to, from) in out.iter_mut().zip(hash.as_ref()) {
+        *to = *from;
+    }
     out
 }
 

@@ -2,7 +2,7 @@
  * signs them and writes the DKIM-Signature fields, one after another, ended by a zero octet.
  *
  * cc -O2 -o opendkim_speed opendkim_speed.c -lopendkim
- * opendkim_speed verify MAILS RECORD | opendkim_speed sign|fields MAILS KEY.pem
+ * opendkim_speed verify MAILS RECORD | opendkim_speed sign|sign-ed25519|fields MAILS KEY.pem
  *
  * MAILS: for each message its length as eight octets, the lowest first, then its octets.
  */
@@ -46,7 +46,8 @@ int main(int argc, char **argv)
 	if (argc != 4)
 		return 2;
 	int fields = strcmp(argv[1], "fields") == 0;
-	int signing = fields || strcmp(argv[1], "sign") == 0;
+	int ed25519 = strcmp(argv[1], "sign-ed25519") == 0;
+	int signing = fields || ed25519 || strcmp(argv[1], "sign") == 0;
 	char *mails = slurp(argv[2], &mails_len);
 	record = slurp(argv[3], &other_len);
 	record[strcspn(record, signing ? "" : "\n")] = '\0';
@@ -68,7 +69,7 @@ int main(int argc, char **argv)
 				    (unsigned char *)"s", (unsigned char *)"a.example",
 				    fields && (good & 1) ? DKIM_CANON_SIMPLE : DKIM_CANON_RELAXED,
 				    fields && (good & 2) ? DKIM_CANON_SIMPLE : DKIM_CANON_RELAXED,
-				    DKIM_SIGN_RSASHA256, -1, &status)
+				    ed25519 ? DKIM_SIGN_ED25519SHA256 : DKIM_SIGN_RSASHA256, -1, &status)
 			: dkim_verify(lib, (unsigned char *)"id", NULL, &status);
 		if (dkim == NULL) {
 			fprintf(stderr, "no handle: %d\n", status);
