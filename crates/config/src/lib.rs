@@ -40,9 +40,11 @@ pub const BAN_KEYS: &[&str] = &[
     "longest",
     "good_days",
     "fail2ban",
+    "action_user",
     "admin_ports",
     "new_per_minute",
     "at_once",
+    "backend",
     "limited_ports",
     "state",
 ];

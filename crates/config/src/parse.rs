@@ -386,6 +386,8 @@ fn queue(table: Reader<'_>, keys: &mut Vec<String>) -> Queue {
         retry,
         lifetime,
         local_concurrency: table.number("local_concurrency", 1..=1_000, 20),
+        delivery_time: table.duration("delivery_time", SECOND..=DAY, 15 * MINUTE),
+        answer_time: table.duration("answer_time", SECOND..=DAY, 2 * MINUTE),
     };
     keys.extend(table.finish());
     queue
@@ -435,6 +437,11 @@ fn remote(table: Reader<'_>, keys: &mut Vec<String>) -> Remote {
             );
         }
     }
+    let own_addresses = table.texts("own_addresses", "an address of a host", |text| {
+        text.parse::<IpAddr>()
+            .ok()
+            .filter(|ip| !ip.is_multicast() && !ip.is_unspecified())
+    });
     let concurrency = table.number("concurrency", 1..=10_000, 100);
     let per_destination = table.number("per_destination", 1..=1_000, 20.min(concurrency));
     if per_destination > concurrency {
@@ -446,6 +453,11 @@ fn remote(table: Reader<'_>, keys: &mut Vec<String>) -> Remote {
         resolver,
         relay_host,
         source,
+        own_addresses: own_addresses
+            .unwrap_or_default()
+            .into_iter()
+            .map(|(_, address)| address)
+            .collect(),
         tls: table.choice(
             "tls",
             &[

@@ -2,7 +2,7 @@
 //!
 //! Each default stands in `man/hikyaku.toml.5` and in `etc/hikyaku.toml` too; a test compares.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -179,6 +179,11 @@ pub struct Queue {
     pub lifetime: Duration,
     /// Most local deliveries at once.
     pub local_concurrency: u32,
+    /// Longest time that one local delivery may take; then its worker is killed.
+    pub delivery_time: Duration,
+    /// Longest time that remote-send or local-deliver may leave a question unanswered; then it
+    /// is replaced.
+    pub answer_time: Duration,
 }
 
 /// How mail leaves for other hosts.
@@ -192,6 +197,9 @@ pub struct Remote {
     pub relay_host: Option<HostPort>,
     /// Source addresses for outgoing connections.
     pub source: Source,
+    /// Addresses at which others reach this host and which no interface of it has: those of a
+    /// router that translates.
+    pub own_addresses: Vec<IpAddr>,
     /// Whether connections are encrypted.
     pub tls: RemoteTls,
     /// Most transactions at once, all destinations together.

@@ -14,6 +14,8 @@ use crate::process;
 pub struct Capability(u32);
 
 impl Capability {
+    /// Signal processes of other users.
+    pub const KILL: Capability = Capability(5);
     /// Change to any group.
     pub const SETGID: Capability = Capability(6);
     /// Change to any user.
@@ -39,6 +41,19 @@ struct Sets {
     inheritable: u32,
 }
 
+/// Keeps what there is and gains no more: no program started from here gets another user's rights
+/// by its file's mode, no memory image is written, nobody of the same user can look into this
+/// process.
+///
+/// # Errors
+/// The system's.
+pub fn keep_all() -> io::Result<()> {
+    setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+    nix::sys::prctl::set_dumpable(false)?;
+    nix::sys::prctl::set_no_new_privs()?;
+    Ok(())
+}
+
 /// Gives up every capability but these, for good: no program started from here can gain one
 /// back. Besides, no memory image is ever written, and nobody of the same user can look into
 /// this process. Without root only the latter two are done.
@@ -46,9 +61,7 @@ struct Sets {
 /// # Errors
 /// The system's.
 pub fn keep_only(kept: &[Capability]) -> io::Result<()> {
-    setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
-    nix::sys::prctl::set_dumpable(false)?;
-    nix::sys::prctl::set_no_new_privs()?;
+    keep_all()?;
     if !process::is_root() {
         return Ok(());
     }

@@ -32,6 +32,8 @@
 //! * [`timers`], [`signals`], [`wake`]: what an event loop needs besides sockets
 //! * [`dir`], [`file`]: paths relative to a directory descriptor, durable operations
 //! * [`process`]: start, fork, become a user, reap
+//! * [`memory`]: what a program keeps in memory once it serves
+//! * [`timekeeping`]: how well the kernel says the clock is kept
 //! * [`clock`]: the wall clock and kernel randomness, for the shells (cores are given both)
 //!
 //! This is the only crate with `unsafe`. Exit codes: 0 done, 100 permanent (setup), 111 temporary.
@@ -46,12 +48,14 @@ pub mod confine;
 pub mod dir;
 pub mod file;
 pub mod log;
+pub mod memory;
 pub mod net;
 pub mod netlink;
 pub mod packet;
 pub mod process;
 pub mod signals;
 pub mod start;
+pub mod timekeeping;
 pub mod timers;
 pub mod tls;
 pub mod wake;

@@ -383,6 +383,29 @@ pub fn bind_tcp(address: SocketAddr) -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
+/// The addresses of this host's interfaces at this moment, those of the loopback interface
+/// included, each once. Ask before confinement.
+///
+/// # Errors
+/// The system's.
+pub fn own_addresses() -> io::Result<Vec<std::net::IpAddr>> {
+    let mut all = Vec::new();
+    for interface in nix::ifaddrs::getifaddrs()? {
+        let Some(address) = interface.address else {
+            continue;
+        };
+        let ip = match (address.as_sockaddr_in(), address.as_sockaddr_in6()) {
+            (Some(v4), _) => std::net::IpAddr::V4(v4.ip()),
+            (None, Some(v6)) => std::net::IpAddr::V6(v6.ip()),
+            (None, None) => continue,
+        };
+        if !all.contains(&ip) {
+            all.push(ip);
+        }
+    }
+    Ok(all)
+}
+
 /// Binds a Unix stream listener at `path` with these permission bits, replacing a left-over socket.
 ///
 /// # Errors

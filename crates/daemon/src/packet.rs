@@ -100,6 +100,16 @@ impl Packets {
         }
     }
 
+    /// Nothing more will be sent from this end, by whoever shares it: the peer sees the end (an empty
+    /// packet), and can still answer.
+    ///
+    /// # Errors
+    /// The system's; `NotConnected` when the peer has gone.
+    pub fn finish(&self) -> io::Result<()> {
+        nix::sys::socket::shutdown(self.0.as_raw_fd(), nix::sys::socket::Shutdown::Write)?;
+        Ok(())
+    }
+
     /// Receives one packet into `buffer`.
     ///
     /// # Errors
@@ -408,6 +418,19 @@ mod tests {
         );
         drop(theirs);
         assert_eq!(ours.recv_from(&mut buffer).unwrap().0, 0);
+    }
+
+    #[test]
+    fn one_end_can_finish_first() {
+        let (ours, theirs) = Packets::pair().unwrap();
+        let mut buffer = [0; 4];
+        ours.send(b"last", None).unwrap();
+        ours.finish().unwrap();
+        assert_eq!(theirs.recv(&mut buffer).unwrap().length, 4);
+        assert_eq!(theirs.recv(&mut buffer).unwrap().length, 0);
+        theirs.send(b"yes", None).unwrap();
+        assert_eq!(ours.recv(&mut buffer).unwrap().length, 3);
+        assert!(ours.send(b"more", None).is_err());
     }
 
     #[test]

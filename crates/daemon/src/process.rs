@@ -108,6 +108,7 @@ pub struct Spawn<'a> {
     names: Vec<String>,
     descriptors: Vec<BorrowedFd<'a>>,
     identity: Option<Identity>,
+    stdout: Option<BorrowedFd<'a>>,
     stderr: Option<BorrowedFd<'a>>,
 }
 
@@ -121,6 +122,7 @@ impl<'a> Spawn<'a> {
             names: Vec::new(),
             descriptors: Vec::new(),
             identity: None,
+            stdout: None,
             stderr: None,
         }
     }
@@ -158,6 +160,12 @@ impl<'a> Spawn<'a> {
         self
     }
 
+    /// Where standard output goes; default: nowhere.
+    pub fn stdout(mut self, descriptor: BorrowedFd<'a>) -> Self {
+        self.stdout = Some(descriptor);
+        self
+    }
+
     /// Where standard error goes; default: where ours goes.
     pub fn stderr(mut self, descriptor: BorrowedFd<'a>) -> Self {
         self.stderr = Some(descriptor);
@@ -190,7 +198,8 @@ impl<'a> Spawn<'a> {
             .write(true)
             .open("/dev/null")?;
         // 0, 1, 2, then what is given, from 3 upwards.
-        let mut given: Vec<RawFd> = vec![null.as_raw_fd(), null.as_raw_fd()];
+        let mut given: Vec<RawFd> = vec![null.as_raw_fd()];
+        given.push(self.stdout.map_or(null.as_raw_fd(), |fd| fd.as_raw_fd()));
         given.push(self.stderr.map_or(2, |fd| fd.as_raw_fd()));
         given.extend(self.descriptors.iter().map(AsRawFd::as_raw_fd));
         let mut copies = vec![-1; given.len()];
@@ -318,13 +327,36 @@ pub enum Order {
 /// # Errors
 /// The system's; `NotFound`-like when it is gone.
 pub fn order(pid: u32, order: Order) -> io::Result<()> {
-    let Some(pid) = i32::try_from(pid).ok().filter(|&p| p > 0) else {
-        return Err(io::ErrorKind::InvalidInput.into());
-    };
-    let signal = match order {
-        Order::Stop => Signal::SIGTERM,
-        Order::Reload => Signal::SIGHUP,
-        Order::Kill => Signal::SIGKILL,
-    };
-    Ok(kill(Pid::from_raw(pid), signal)?)
+    let pid = checked(pid).ok_or(io::ErrorKind::InvalidInput)?;
+    Ok(kill(pid, order.signal())?)
+}
+
+/// Sends an order to a child of [`Spawn::start`], which leads a group of its own, and to all that
+/// it has started and that stayed in the group.
+///
+/// # Errors
+/// As [`order`].
+pub fn order_group(pid: u32, order: Order) -> io::Result<()> {
+    // Group 1 would be everybody (kill(2) with -1).
+    let pid = checked(pid).filter(|p| p.as_raw() > 1);
+    let pid = pid.ok_or(io::ErrorKind::InvalidInput)?;
+    Ok(nix::sys::signal::killpg(pid, order.signal())?)
+}
+
+/// A number that means one process and never a group.
+fn checked(pid: u32) -> Option<Pid> {
+    i32::try_from(pid)
+        .ok()
+        .filter(|&p| p > 0)
+        .map(Pid::from_raw)
+}
+
+impl Order {
+    fn signal(self) -> Signal {
+        match self {
+            Order::Stop => Signal::SIGTERM,
+            Order::Reload => Signal::SIGHUP,
+            Order::Kill => Signal::SIGKILL,
+        }
+    }
 }

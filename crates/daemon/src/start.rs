@@ -16,6 +16,13 @@ pub const GIVEN_MAX: usize = 256;
 /// The variable in which mail-start names its process id: a program whose starter has died goes too.
 pub const PARENT: &str = "HIKYAKU_PARENT";
 
+/// What queue-manager says on the descriptor named `replace`: local-deliver's parent owes an
+/// answer and does not give it. mail-start kills it, and starts another one as after every end.
+pub const REPLACE_DELIVER: &[u8] = b"D";
+
+/// The same of remote-send.
+pub const REPLACE_REMOTE: &[u8] = b"R";
+
 /// The channels that mail-start hands to programs which inetd has started.
 pub const CHANNELS: [&str; 5] = ["trigger", "auth-smtp", "auth-pop3", "events", "log"];
 

@@ -1,6 +1,7 @@
 //! Which hosts take mail for a domain, in which order (RFC 5321, 5.1; RFC 7505).
 
 use std::fmt;
+use std::net::IpAddr;
 
 use crate::{Answer, Name, Outcome, Records, Trouble};
 
@@ -26,6 +27,26 @@ pub struct Hosts {
     pub implicit: bool,
     /// Whether the answer that named them is proven (see [`Answer::authentic`]).
     pub authentic: bool,
+}
+
+/// Who this host is for others: what makes a mail host one that we must not send to, because the
+/// mail would come back.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ourselves {
+    /// The names under which it takes mail.
+    pub names: Vec<Name>,
+    /// The addresses at which it takes mail, as others see them.
+    pub addresses: Vec<IpAddr>,
+    /// Whether it takes mail at the loopback addresses, too.
+    pub loopback: bool,
+}
+
+impl Ourselves {
+    /// Whether a connection to this address would reach ourselves.
+    pub fn is_at(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        (self.loopback && address.is_loopback()) || self.addresses.contains(&address)
+    }
 }
 
 /// Why mail for a domain has nowhere to go.

@@ -35,7 +35,7 @@ pub use answer::{Answer, Outcome, Trouble};
 pub use cache::{
     CACHE_BYTES_MAX, CACHE_ENTRIES_MAX, Cache, FAILURE_TTL, NEGATIVE_TTL_MAX, POSITIVE_TTL_MAX,
 };
-pub use hosts::{HOSTS_MAX, Host, Hosts, RouteError, mail_hosts};
+pub use hosts::{HOSTS_MAX, Host, Hosts, Ourselves, RouteError, mail_hosts};
 pub use name::{LABEL_MAX, NAME_MAX, Name, NameError};
 pub use plan::{ADDRESSES_PER_HOST_MAX, Candidate, Next, Plan, Target, literal};
 pub use query::{Ask, EDNS_PAYLOAD, encode};

@@ -2,9 +2,11 @@
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use crate::{
-    Answer, Host, Kind, Name, Outcome, Question, Records, RouteError, Trouble, mail_hosts,
+    Answer, Host, Kind, Name, Ourselves, Outcome, Question, Records, RouteError, Trouble,
+    mail_hosts,
 };
 
 /// Most addresses of one host that are tried.
@@ -63,7 +65,7 @@ enum Stage {
 /// healthy first host costs three questions.
 pub struct Plan {
     stage: Stage,
-    own: Vec<Name>,
+    own: Arc<Ourselves>,
     domain: Option<Name>,
     implicit: bool,
     questions: Vec<Question>,
@@ -88,12 +90,14 @@ impl std::fmt::Debug for Plan {
 }
 
 impl Plan {
-    /// A plan for `target`; `own` are the names under which this host takes mail, so that it does
-    /// not send to itself.
-    pub fn new(target: Target, own: &[Name]) -> Self {
+    /// A plan for `target`. A mail host that is `own`, by its name or by one of its addresses, is
+    /// left out, and so is every host that is not better (RFC 5321, 5.1): the mail would come back.
+    /// A [`Target::Host`] was named on purpose: only its addresses are compared, so give an empty
+    /// `own` where it may be a filter on this host.
+    pub fn new(target: Target, own: Arc<Ourselves>) -> Self {
         let mut plan = Self {
             stage: Stage::Over,
-            own: own.to_vec(),
+            own,
             domain: None,
             implicit: false,
             questions: Vec::new(),
@@ -122,6 +126,9 @@ impl Plan {
                 };
                 plan.ask_addresses();
             }
+            Target::Address(address) if plan.own.is_at(address) => {
+                plan.error = Some(RouteError::Ourselves);
+            }
             Target::Address(address) => plan.ready.push_back(Candidate {
                 host: None,
                 address,
@@ -149,20 +156,22 @@ impl Plan {
         };
         self.questions.swap_remove(index);
         match (&self.stage, &self.domain) {
-            (Stage::AwaitMx, Some(domain)) => match mail_hosts(domain, answer, &self.own, random) {
-                Ok(found) => {
-                    self.implicit = found.implicit;
-                    self.stage = Stage::Hosts {
-                        hosts: found.hosts.into(),
-                        secure: found.authentic,
-                    };
-                    self.ask_addresses();
+            (Stage::AwaitMx, Some(domain)) => {
+                match mail_hosts(domain, answer, &self.own.names, random) {
+                    Ok(found) => {
+                        self.implicit = found.implicit;
+                        self.stage = Stage::Hosts {
+                            hosts: found.hosts.into(),
+                            secure: found.authentic,
+                        };
+                        self.ask_addresses();
+                    }
+                    Err(error) => {
+                        self.error = Some(error);
+                        self.stage = Stage::Over;
+                    }
                 }
-                Err(error) => {
-                    self.error = Some(error);
-                    self.stage = Stage::Over;
-                }
-            },
+            }
             (Stage::Hosts { .. }, _) => {
                 self.take_addresses(question.kind, answer, random);
                 if self.questions.is_empty() {
@@ -248,8 +257,17 @@ impl Plan {
         let Some(host) = hosts.pop_front() else {
             return;
         };
-        let mut v4 = std::mem::take(&mut self.v4).into_iter();
-        let mut v6 = std::mem::take(&mut self.v6).into_iter();
+        let v4 = std::mem::take(&mut self.v4);
+        let v6 = std::mem::take(&mut self.v6);
+        let mut all = v4.iter().map(|&v4| IpAddr::V4(v4));
+        if all.any(|address| self.own.is_at(address))
+            || v6.iter().any(|&v6| self.own.is_at(IpAddr::V6(v6)))
+        {
+            // Those that follow are no better than we are.
+            self.stage = Stage::Over;
+            return self.fail(RouteError::Ourselves);
+        }
+        let (mut v4, mut v6) = (v4.into_iter(), v6.into_iter());
         let mut count = 0;
         loop {
             let six = v6.next();
@@ -371,8 +389,19 @@ mod tests {
         }
     }
 
+    fn ourselves() -> Ourselves {
+        Ourselves {
+            names: vec![name("me.example")],
+            addresses: ["192.0.2.77", "2001:db8::77"]
+                .iter()
+                .map(|text| text.parse().unwrap())
+                .collect(),
+            loopback: true,
+        }
+    }
+
     fn domain(text: &str) -> Plan {
-        Plan::new(Target::Domain(name(text)), &[name("me.example")])
+        Plan::new(Target::Domain(name(text)), Arc::new(ourselves()))
     }
 
     fn addresses(tried: &[Candidate]) -> Vec<String> {
@@ -442,6 +471,65 @@ mod tests {
                 .iter()
                 .all(|question| question.name.as_str() == "b.example")
         );
+    }
+
+    /// Mail must not come back, under whatever name this host stands in somebody's zone.
+    #[test]
+    fn hosts_that_are_ourselves_by_address_end_the_list() {
+        let hosts = mx(&[(10, "a.example"), (20, "alias.example"), (30, "b.example")]);
+        let zone = |own: (Kind, Outcome)| {
+            [
+                ("d.example", Kind::Mx, hosts.clone()),
+                ("a.example", Kind::A, a(&["192.0.2.1"])),
+                ("alias.example", own.0, own.1),
+                ("b.example", Kind::A, a(&["192.0.2.9"])),
+            ]
+        };
+        for own in [
+            (Kind::A, a(&["192.0.2.77"])),
+            (Kind::A, a(&["192.0.2.8", "192.0.2.77"])),
+            (Kind::A, a(&["127.0.0.2"])),
+            (Kind::Aaaa, aaaa(&["2001:db8::77"])),
+            (Kind::Aaaa, aaaa(&["::1"])),
+            (Kind::Aaaa, aaaa(&["::ffff:192.0.2.77"])),
+        ] {
+            let (tried, error) = walk(&mut domain("d.example"), &zone(own.clone()));
+            // A better host was there: it may be down today, so this is no reason to return mail.
+            assert_eq!(addresses(&tried), ["192.0.2.1"], "{own:?}");
+            assert_eq!(error, None);
+            let [_, _, own, b] = zone(own);
+            let best = (
+                "d.example",
+                Kind::Mx,
+                mx(&[(10, "alias.example"), (30, "b.example")]),
+            );
+            let (tried, error) = walk(&mut domain("d.example"), &[best, own, b]);
+            assert_eq!((tried, error), (vec![], Some(RouteError::Ourselves)));
+        }
+        let (tried, _) = walk(
+            &mut domain("d.example"),
+            &zone((Kind::A, a(&["192.0.2.78"]))),
+        );
+        assert_eq!(tried.len(), 3, "a neighbour is not us");
+    }
+
+    #[test]
+    fn a_literal_that_is_ourselves_has_no_route() {
+        for (text, own, error) in [
+            ("192.0.2.77", ourselves(), Some(RouteError::Ourselves)),
+            ("127.0.0.1", ourselves(), Some(RouteError::Ourselves)),
+            ("192.0.2.78", ourselves(), None),
+            // A filter on this host, named on purpose.
+            ("127.0.0.1", Ourselves::default(), None),
+        ] {
+            let mut plan = Plan::new(Target::Address(text.parse().unwrap()), Arc::new(own));
+            let (tried, found) = walk(&mut plan, &[]);
+            assert_eq!(
+                (tried.len(), found),
+                (usize::from(error.is_none()), error),
+                "{text}"
+            );
+        }
     }
 
     #[test]
@@ -536,13 +624,13 @@ mod tests {
             let list: Vec<String> = (0..count).map(|index| format!("192.0.2.{index}")).collect();
             let list: Vec<&str> = list.iter().map(String::as_str).collect();
             let (tried, _) = walk(
-                &mut Plan::new(Target::Host(name("h.example")), &[]),
+                &mut Plan::new(Target::Host(name("h.example")), Arc::default()),
                 &[("h.example", Kind::A, a(&list))],
             );
             assert_eq!(tried.len(), count.min(ADDRESSES_PER_HOST_MAX));
         }
         let (tried, error) = walk(
-            &mut Plan::new(Target::Host(name("h.example")), &[]),
+            &mut Plan::new(Target::Host(name("h.example")), Arc::default()),
             &[(
                 "h.example",
                 Kind::A,
@@ -572,7 +660,10 @@ mod tests {
         ] {
             assert_eq!(literal(wrong), None, "{wrong}");
         }
-        let mut plan = Plan::new(Target::Address("192.0.2.1".parse().unwrap()), &[]);
+        let mut plan = Plan::new(
+            Target::Address("192.0.2.1".parse().unwrap()),
+            Arc::default(),
+        );
         let Next::Try(candidate) = plan.next_step() else {
             panic!("a candidate")
         };

@@ -21,7 +21,8 @@ fn main() -> ExitCode {
         let users = users::Users::load(config)?;
         let channel = start.packets("deliver")?; // the other end is queue-manager's
         start.no_more_arguments()?;
-        keep_only(&[Capability::SETUID, Capability::SETGID])
+        // To become the user; and to kill who has become one and hangs.
+        keep_only(&[Capability::SETUID, Capability::SETGID, Capability::KILL])
             .map_err(|error| Fatal::io("giving up capabilities", error))?;
         parent::run(channel, users, start.supervise())
     })

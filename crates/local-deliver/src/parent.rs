@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use daemon::packet::Packets;
-use daemon::process::{self, End};
+use daemon::process::{self, End, Order};
 use daemon::signals::{Notice, Signals};
 use daemon::start::Ready;
 use daemon::{Fatal, log};
@@ -28,14 +28,23 @@ pub const PAUSE: Duration = Duration::from_secs(10);
 const CHANNEL: Token = Token(0);
 const SIGNALS: Token = Token(1);
 
+/// One worker.
+struct Hired {
+    user: Box<str>,
+    /// When it is killed unless it has ended: queue-manager has let it go.
+    end_by: Option<Instant>,
+    /// It was killed. It may take a while to end: a signal waits for the disk.
+    killed: bool,
+}
+
 /// All that the parent holds; a worker leaves it first of all.
 struct Parent {
     poll: Poll,
     signals: Signals,
     channel: Packets,
     users: Users,
-    /// User of each worker, by process id.
-    workers: HashMap<u32, Box<str>>,
+    /// The workers, by process id.
+    workers: HashMap<u32, Hired>,
     /// Users whose worker failed, and until when they wait.
     pauses: HashMap<Box<str>, Instant>,
     /// Answers that the socket did not take yet; no question is read meanwhile.
@@ -88,7 +97,8 @@ pub fn run(channel: Packets, users: Users, ready: Ready) -> Result<(), Fatal> {
             }
         }
         if let Some(now) = &mut parent {
-            match now.poll.poll(&mut events, None) {
+            let timeout = now.farewell(Instant::now());
+            match now.poll.poll(&mut events, timeout) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => {
                     return Err(error.into());
                 }
@@ -117,8 +127,16 @@ fn answer(parent: &mut Option<Parent>, user: &str) -> Result<(), Fatal> {
     let Some(now) = parent else { return Ok(()) };
     match result {
         Ok((pid, socket)) => {
-            now.workers.insert(pid, user.into());
-            now.say(FromParent::Worker { user }, Some(socket.into()))
+            let hired = Hired {
+                user: user.into(),
+                end_by: None,
+                killed: false,
+            };
+            now.workers.insert(pid, hired);
+            now.say(
+                FromParent::Worker { user, worker: pid },
+                Some(socket.into()),
+            )
         }
         Err((class, subject, detail, text)) => {
             let status = Status::new(class, subject, detail).unwrap_or(Status::SYSTEM_DEFERRED);
@@ -193,7 +211,16 @@ impl Parent {
                 Err(error) => return Err(error),
             };
             match ToParent::decode(packet) {
-                Ok(ToParent::Hello) => self.greeted = true,
+                Ok(ToParent::Hello) => {
+                    self.greeted = true;
+                    // Whoever had the workers is gone; they see that when they have done what
+                    // they had to do, and end.
+                    let end_by = Instant::now() + self.users.config().queue.delivery_time;
+                    for worker in self.workers.values_mut() {
+                        worker.end_by.get_or_insert(end_by);
+                    }
+                }
+                Ok(ToParent::Kill { worker }) => self.kill(worker),
                 Ok(ToParent::Worker { user }) if self.greeted => {
                     return Ok(Next::Question(user.to_owned()));
                 }
@@ -208,7 +235,10 @@ impl Parent {
     fn permit(&mut self, user: &str) -> Result<(Mailbox, String), Refusal> {
         let now = Instant::now();
         self.pauses.retain(|_, until| *until > now);
-        if self.pauses.contains_key(user) {
+        // While a killed worker has not ended, another one would meet with what holds it; and the
+        // same message must not be delivered by two.
+        let killed = |worker: &Hired| worker.killed && *worker.user == *user;
+        if self.pauses.contains_key(user) || self.workers.values().any(killed) {
             return Err((
                 Class::Deferred,
                 3,
@@ -226,6 +256,38 @@ impl Parent {
         Ok((mailbox, self.users.config().hostname.clone()))
     }
 
+    /// Kills one of our own workers, and nobody else.
+    fn kill(&mut self, pid: u32) {
+        let Some(worker) = self.workers.get_mut(&pid).filter(|worker| !worker.killed) else {
+            return;
+        };
+        worker.killed = true;
+        // Not reaped yet, so the number is still its own.
+        let done = process::order(pid, Order::Kill);
+        log::error("worker-killed")
+            .kv("user", &*worker.user)
+            .val("pid", pid)
+            .opt("error", done.err().map(|error| error.to_string()))
+            .send();
+    }
+
+    /// Kills workers that should have ended by now; gives the time until the next.
+    fn farewell(&mut self, now: Instant) -> Option<Duration> {
+        let mut over = Vec::new();
+        let mut next: Option<Instant> = None;
+        for (&pid, worker) in &self.workers {
+            match worker.end_by.filter(|_| !worker.killed) {
+                Some(at) if at <= now => over.push(pid),
+                Some(at) => next = Some(next.map_or(at, |other| other.min(at))),
+                None => {}
+            }
+        }
+        for pid in over {
+            self.kill(pid);
+        }
+        next.map(|at| at.saturating_duration_since(now) + Duration::from_millis(1))
+    }
+
     fn say(&mut self, answer: FromParent<'_>, descriptor: Option<OwnedFd>) -> Result<(), Fatal> {
         let mut packet = Vec::new();
         answer
@@ -237,12 +299,13 @@ impl Parent {
 
     fn reap(&mut self) {
         while let Some((pid, end)) = process::reap() {
-            let Some(user) = self.workers.remove(&pid) else {
+            let Some(Hired { user, killed, .. }) = self.workers.remove(&pid) else {
                 continue;
             };
             if end != End::Code(0) {
                 log::error("worker-failed")
                     .kv("user", &*user)
+                    .opt("killed", killed.then_some("by us"))
                     .val("pid", pid)
                     .kv("end", format!("{end:?}"))
                     .send();

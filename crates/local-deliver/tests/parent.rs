@@ -7,12 +7,16 @@ use std::io::Write as _;
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use daemon::packet::{Packet, Packets};
 use daemon::process::{self, Order, Spawn};
 use queue::id::QueueId;
 use queue::wire::local::{Delivery, FromParent, Outcome, ToParent};
 use queue::wire::{Content, HELLO, PACKET_MAX};
+
+/// Nothing here waits for time; this only keeps a broken program from hanging the tests.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Numbers that no account of the machine has.
 const UID: u32 = 712_345;
@@ -41,7 +45,7 @@ impl House {
         fs::write(
             &config,
             "hostname = \"h.example.org\"\ndomains = [\"example.org\"]\n[users]\nsystem = false\n\
-             [log]\ntarget = \"stderr\"\n",
+             [log]\ntarget = \"stderr\"\n[queue]\ndelivery_time = \"1s\"\n",
         )
         .unwrap();
         for (number, name) in ["al", "bo"].into_iter().enumerate() {
@@ -82,7 +86,8 @@ impl House {
     fn worker(&self, user: &str) -> Packets {
         self.ask(user);
         let (packet, got) = receive(&self.channel);
-        assert_eq!(FromParent::decode(&packet), Ok(FromParent::Worker { user }));
+        let decoded = FromParent::decode(&packet);
+        assert!(matches!(decoded, Ok(FromParent::Worker { user: u, .. }) if u == user));
         let socket = Packets::from_fd(got.descriptor.unwrap()).unwrap();
         socket.set_nonblocking(false).unwrap();
         socket
@@ -91,6 +96,10 @@ impl House {
 
 impl Drop for House {
     fn drop(&mut self) {
+        // A worker that the test has stopped would outlive it.
+        for worker in children(self.pid) {
+            let _ = process::order(worker, Order::Kill);
+        }
         let _ = process::order(self.pid, Order::Kill);
     }
 }
@@ -131,7 +140,8 @@ fn deliver(worker: &Packets, number: u64) -> String {
 
 /// Process ids of the parent's children.
 fn children(parent: u32) -> Vec<u32> {
-    let list = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap();
+    let list = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"));
+    let list = list.unwrap_or_default();
     list.split_whitespace()
         .map(|pid| pid.parse().unwrap())
         .collect()
@@ -263,7 +273,9 @@ fn stat(pid: u32) -> File {
 fn wait(stat: &File) {
     use std::os::unix::fs::FileExt as _;
     let mut buffer = [0; 512];
+    let end = Instant::now() + PATIENCE;
     loop {
+        assert!(Instant::now() < end, "it lives still");
         match stat.read_at(&mut buffer, 0) {
             Ok(n) if !buffer[..n].windows(4).any(|w| w == b") Z ") && n > 0 => {
                 std::thread::yield_now()
@@ -271,4 +283,84 @@ fn wait(stat: &File) {
             _ => return,
         }
     }
+}
+
+fn stop(pid: u32) {
+    let done = std::process::Command::new("kill")
+        .args(["-STOP", &pid.to_string()])
+        .status()
+        .unwrap();
+    assert!(done.success());
+}
+
+impl House {
+    /// A worker's number, and its socket.
+    fn hire(&self, user: &str) -> (u32, Packets) {
+        self.ask(user);
+        let (packet, got) = receive(&self.channel);
+        let Ok(FromParent::Worker { worker, .. }) = FromParent::decode(&packet) else {
+            panic!("{packet:?}")
+        };
+        (worker, Packets::from_fd(got.descriptor.unwrap()).unwrap())
+    }
+
+    fn kill(&self, worker: u32) {
+        let mut packet = Vec::new();
+        ToParent::Kill { worker }.encode(&mut packet).unwrap();
+        self.channel.send(&packet, None).unwrap();
+    }
+
+    /// What a user without a worker gets to hear.
+    fn refusal(&self, user: &str) -> String {
+        self.ask(user);
+        let (packet, _) = receive(&self.channel);
+        let Ok(FromParent::Refused { status, .. }) = FromParent::decode(&packet) else {
+            panic!("{packet:?}")
+        };
+        status.to_string()
+    }
+}
+
+#[test]
+fn a_worker_that_hangs_is_killed_on_request_and_nobody_else() {
+    let house = House::start();
+    house.channel.send(HELLO, None).unwrap();
+    let mut stranger = std::process::Command::new("sleep")
+        .arg("1000")
+        .spawn()
+        .unwrap();
+    let (worker, _socket) = house.hire("al");
+    let (_, others) = house.hire("bo");
+    assert!(children(house.pid).contains(&worker));
+    let watch = stat(worker);
+    stop(worker);
+    house.kill(stranger.id());
+    house.kill(house.pid);
+    house.kill(worker);
+    wait(&watch);
+    // While it ends, and for a while after, the user gets no other worker; another user does.
+    assert_eq!(house.refusal("al"), "4.3.0");
+    house.hire("bo");
+    assert!(stranger.try_wait().unwrap().is_none(), "not ours to kill");
+    stranger.kill().unwrap();
+    stranger.wait().unwrap();
+    others.set_nonblocking(false).unwrap();
+    assert_eq!(deliver(&others, 1), "2.0.0 delivered to Maildir");
+}
+
+#[test]
+fn workers_of_a_queue_manager_that_is_gone_end_in_time() {
+    let house = House::start();
+    house.channel.send(HELLO, None).unwrap();
+    let (hangs, _first) = house.hire("al");
+    let (lives, second) = house.hire("bo");
+    let (hanging, living) = (stat(hangs), stat(lives));
+    stop(hangs);
+    // The new one says hello; the old one's sockets close.
+    drop(second);
+    house.channel.send(HELLO, None).unwrap();
+    wait(&living);
+    wait(&hanging);
+    assert_eq!(house.refusal("al"), "4.3.0");
+    house.hire("bo");
 }

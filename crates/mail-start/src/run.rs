@@ -25,9 +25,11 @@ pub const STOP_TIME: Duration = Duration::from_secs(10);
 
 const SIGNALS: Token = Token(0);
 /// Tokens from here on are two a child: its ready pipe, its log channel.
-const CHILDREN: usize = 2;
+const CHILDREN: usize = 3;
 /// Programs that inetd has started ask here.
 const CHANNELS: Token = Token(1);
+/// queue-manager says here which program does not answer.
+const REPLACE: Token = Token(2);
 
 /// One running process.
 struct Child {
@@ -70,6 +72,9 @@ pub fn run(config: Config, sockets: Sockets, ready: Ready, _lock: File) -> Resul
     let channels = sockets.channels().as_fd().as_raw_fd();
     poll.registry()
         .register(&mut SourceFd(&channels), CHANNELS, Interest::READABLE)?;
+    let replace = sockets.replace().as_fd().as_raw_fd();
+    poll.registry()
+        .register(&mut SourceFd(&replace), REPLACE, Interest::READABLE)?;
     let mut house = House {
         config,
         sockets,
@@ -107,6 +112,11 @@ pub fn run(config: Config, sockets: Sockets, ready: Ready, _lock: File) -> Resul
                     }
                 }
                 CHANNELS => house.sockets.hand_out(),
+                REPLACE => {
+                    while let Some(program) = house.sockets.silent() {
+                        house.kill_silent(program);
+                    }
+                }
                 Token(n) => house.heard((n - CHILDREN) / 2, (n - CHILDREN).is_multiple_of(2)),
             }
         }
@@ -386,10 +396,23 @@ impl House {
     }
 
     fn kill_all(&mut self) {
-        for child in &self.children {
+        self.kill(|_| true, "did not stop in time");
+    }
+
+    /// A program that owes queue-manager an answer: its end is like any other, another one follows.
+    fn kill_silent(&mut self, program: Program) {
+        self.kill(
+            |child| child.program == program && !child.leaving,
+            "does not answer",
+        );
+    }
+
+    fn kill(&self, which: impl Fn(&Child) -> bool, why: &str) {
+        for child in self.children.iter().filter(|child| which(child)) {
             log::warning("killed")
                 .kv("program", child.program.name())
                 .val("child", child.pid)
+                .kv("why", why)
                 .send();
             let _ = process::order(child.pid, Order::Kill);
         }

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use config::Config;
 use daemon::packet::{PacketListener, Packets};
-use daemon::start::CHANNELS_SOCKET;
+use daemon::start::{CHANNELS_SOCKET, REPLACE_DELIVER, REPLACE_REMOTE};
 use daemon::{Fatal, Start, log, net, process};
 
 /// Roles whose sockets systemd may give us.
@@ -37,13 +37,15 @@ pub enum Program {
     Pop3d,
     /// banwatch: the half that may change the firewall
     BanFire,
+    /// banwatch: the one that runs actions and looks up names
+    BanAct,
     /// banwatch: the half that decides
     Banwatch,
 }
 
 impl Program {
     /// All of them, in starting order.
-    pub const ALL: [Program; 8] = [
+    pub const ALL: [Program; 9] = [
         Program::Authd,
         Program::LocalDeliver,
         Program::RemoteSend,
@@ -51,20 +53,25 @@ impl Program {
         Program::Smtpd,
         Program::Pop3d,
         Program::BanFire,
+        Program::BanAct,
         Program::Banwatch,
     ];
 
     /// The name of its file.
     pub fn file(self) -> &'static str {
         match self {
-            Program::BanFire => "banwatch",
+            Program::BanFire | Program::BanAct => "banwatch",
             other => other.name(),
         }
     }
 
     /// What stands on its command line besides the configuration.
     pub fn flag(self) -> Option<&'static str> {
-        (self == Program::BanFire).then_some("--fire")
+        match self {
+            Program::BanFire => Some("--fire"),
+            Program::BanAct => Some("--act"),
+            _ => None,
+        }
     }
 
     /// The name in the log.
@@ -77,6 +84,7 @@ impl Program {
             Program::Smtpd => "smtpd",
             Program::Pop3d => "pop3d",
             Program::BanFire => "ban-fire",
+            Program::BanAct => "ban-act",
             Program::Banwatch => "banwatch",
         }
     }
@@ -104,6 +112,9 @@ pub struct Sockets {
     trigger: (Packets, Packets),
     deliver: (Packets, Packets),
     remote: (Packets, Packets),
+    /// queue-manager writes the first end, mail-start reads the second: deliverers that do not
+    /// answer.
+    replace: (Packets, Packets),
     auth_smtp: (Packets, Packets),
     auth_pop3: (Packets, Packets),
     /// What the daemons report: they write the first end, banwatch reads the second. `None`
@@ -111,6 +122,8 @@ pub struct Sockets {
     events: Option<(Packets, Packets)>,
     /// banwatch's two halves. `None` where nobody may change the firewall.
     fire: Option<(Packets, Packets)>,
+    /// banwatch and the one that runs actions. `None` without a configuration of fail2ban's.
+    act: Option<(Packets, Packets)>,
     channels: PacketListener,
 }
 
@@ -183,13 +196,17 @@ impl Sockets {
                 .map_err(|e| Fatal::io("events", e))?;
         }
         let fire = (bans && process::is_root()).then(pair).transpose()?;
+        let acts = bans && config.ban.get("fail2ban").is_some();
+        let act = acts.then(pair).transpose()?;
         Ok(Sockets {
             events,
             fire,
+            act,
             listeners,
             trigger: pair()?,
             deliver: pair()?,
             remote: pair()?,
+            replace: pair()?,
             auth_smtp: pair()?,
             auth_pop3: pair()?,
             channels,
@@ -213,6 +230,7 @@ impl Sockets {
                 given.push(("trigger", self.trigger.1.as_fd()));
                 given.push(("deliver", self.deliver.0.as_fd()));
                 given.push(("remote", self.remote.0.as_fd()));
+                given.push(("replace", self.replace.0.as_fd()));
             }
             Program::LocalDeliver => given.push(("deliver", self.deliver.1.as_fd())),
             Program::RemoteSend => given.push(("remote", self.remote.1.as_fd())),
@@ -221,7 +239,7 @@ impl Sockets {
                 given.push(("auth-pop3", self.auth_pop3.1.as_fd()));
             }
             Program::Pop3d => given.push(("auth-pop3", self.auth_pop3.0.as_fd())),
-            Program::BanFire | Program::Banwatch => {}
+            Program::BanFire | Program::BanAct | Program::Banwatch => {}
         }
         if let Some((writes, reads)) = &self.events {
             match program {
@@ -239,7 +257,36 @@ impl Sockets {
                 _ => {}
             }
         }
+        if let Some((asks, acts)) = &self.act {
+            match program {
+                Program::Banwatch => given.push(("act", asks.as_fd())),
+                Program::BanAct => given.push(("act", acts.as_fd())),
+                _ => {}
+            }
+        }
         given
+    }
+
+    /// Where queue-manager says which program does not answer.
+    pub fn replace(&self) -> &Packets {
+        &self.replace.1
+    }
+
+    /// Which program does not answer, if queue-manager has just said so.
+    pub fn silent(&self) -> Option<Program> {
+        let mut octet = [0; 8];
+        loop {
+            let packet = self.replace.1.recv(&mut octet).ok()?;
+            match octet.get(..packet.length)? {
+                // Not an end: we hold the other one, too.
+                [] => return None,
+                REPLACE_DELIVER => return Some(Program::LocalDeliver),
+                REPLACE_REMOTE => return Some(Program::RemoteSend),
+                _ => log::warning("replace")
+                    .kv("error", "unknown request")
+                    .send(),
+            }
+        }
     }
 
     /// Where programs that inetd has started ask for their channels.
@@ -269,6 +316,9 @@ impl Sockets {
     pub fn wanted(&self, program: Program) -> bool {
         if program == Program::BanFire {
             return self.fire.is_some();
+        }
+        if program == Program::BanAct {
+            return self.act.is_some();
         }
         program.roles().is_empty()
             || self

@@ -33,6 +33,22 @@ pub struct Ready {
     pub read: bool,
     /// There may be room.
     pub write: bool,
+    /// The other side sends no more: its end comes without another event.
+    pub ended: bool,
+}
+
+impl Ready {
+    /// Adds what an event told.
+    pub const fn add(&mut self, event: Self) {
+        self.read |= event.read;
+        self.write |= event.write;
+        self.ended |= event.ended;
+    }
+
+    /// A read has not filled its room: nothing is left, and what comes later brings an event.
+    pub const fn read_short(&mut self) {
+        self.read = self.ended;
+    }
 }
 
 /// What all connections share.
@@ -125,6 +141,7 @@ impl Connection {
             ready: Ready {
                 read: true,
                 write: true,
+                ended: false,
             },
             phase: Phase::Login(login),
             early: Vec::new(),
@@ -163,8 +180,7 @@ impl Connection {
             Phase::Carrying(relay) => &mut relay.ready,
             _ => return,
         };
-        ready.read |= event.read;
-        ready.write |= event.write;
+        ready.add(event);
     }
 
     /// When the connection has waited for too long.
@@ -311,6 +327,7 @@ impl Connection {
                             ready: Ready {
                                 read: true,
                                 write: true,
+                                ended: false,
                             },
                             octets: Vec::new(),
                             registered: false,

@@ -103,7 +103,12 @@ impl Relay {
                 self.session_done = true;
                 return Ok(());
             }
-            Ok(count) => count,
+            Ok(count) => {
+                if count < scratch.len() {
+                    self.ready.read_short();
+                }
+                count
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.ready.read = false;
                 return Ok(());
@@ -138,7 +143,13 @@ impl Relay {
             return Ok(());
         }
         let count = match client.read(scratch) {
-            Ok(count) => count,
+            Ok(count) => {
+                // TLS may hold more than it gave.
+                if count < scratch.len() && !client.is_tls() {
+                    client_ready.read_short();
+                }
+                count
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 client_ready.read = false;
                 return Ok(());

@@ -249,10 +249,10 @@ impl Server {
         let ready = Ready {
             read: event.is_readable(),
             write: event.is_writable(),
+            ended: event.is_read_closed() || event.is_error(),
         };
         if token.is_multiple_of(2) {
-            connection.ready.read |= ready.read;
-            connection.ready.write |= ready.write;
+            connection.ready.add(ready);
         } else {
             connection.other_ready(ready);
         }

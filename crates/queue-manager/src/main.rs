@@ -5,6 +5,7 @@
 //! Design: docs/queue-manager.md.
 #![forbid(unsafe_code)]
 
+mod caretaker;
 mod disk;
 mod lines;
 mod remote;
@@ -12,11 +13,13 @@ mod report;
 mod resolve;
 mod sched;
 mod shell;
+mod silence;
 mod trigger;
 mod workers;
 
 use std::process::ExitCode;
 
+use daemon::packet::Packets;
 use daemon::signals::Signals;
 use daemon::{Confinement, Fatal, calls, process};
 
@@ -33,6 +36,12 @@ fn main() -> ExitCode {
             trigger: start.packets("trigger")?, // smtpd writes, we read
             deliver: start.packets("deliver")?, // local-deliver's parent
             remote: start.packets("remote")?,   // remote-send
+            caretaker: caretaker::Caretaker::new(
+                start
+                    .descriptor("replace") // mail-start reads
+                    .map(Packets::from_fd)
+                    .transpose()?,
+            ),
         };
         let signals = Signals::new()?; // before the threads, which inherit the mask
         let root = start.directory("queue", &config.paths.queue)?;

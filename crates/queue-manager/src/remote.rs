@@ -3,6 +3,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::io;
 use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
 
 use daemon::log;
 use daemon::packet::Packets;
@@ -12,6 +13,7 @@ use queue::{Place, QueueId, Status};
 
 use crate::disk::Disk;
 use crate::sched::{Active, Answer, Event, Hop};
+use crate::silence::{Silence, Verdict};
 
 /// A transaction that the socket had no room for.
 struct Unsent {
@@ -28,6 +30,7 @@ pub struct Remote {
     sent: HashSet<u64>,
     /// A hello that the socket had no room for.
     hello: bool,
+    silence: Silence,
 }
 
 fn failed(text: String) -> Answer {
@@ -41,11 +44,16 @@ fn failed(text: String) -> Answer {
 }
 
 impl Remote {
-    /// Registers the socket.
+    /// Registers the socket. remote-send may be silent for `answer_time` while it owes an answer.
     ///
     /// # Errors
     /// The system's.
-    pub fn new(mut socket: Packets, registry: &Registry, token: Token) -> io::Result<Self> {
+    pub fn new(
+        mut socket: Packets,
+        registry: &Registry,
+        token: Token,
+        answer_time: Duration,
+    ) -> io::Result<Self> {
         crate::workers::drop_answers(&socket);
         registry.register(&mut socket, token, Interest::READABLE | Interest::WRITABLE)?;
         Ok(Self {
@@ -53,6 +61,7 @@ impl Remote {
             unsent: VecDeque::new(),
             sent: HashSet::new(),
             hello: true,
+            silence: Silence::new(answer_time),
         })
     }
 
@@ -98,7 +107,30 @@ impl Remote {
             place: message.place,
             packet,
         });
+        self.silence.asked(Instant::now());
         self.flush(disk, events);
+    }
+
+    /// Looks whether remote-send still answers, and asks it for a sign of life. `false`: it has to
+    /// be replaced; what it has taken will not be answered.
+    pub fn answers(&mut self, now: Instant, events: &mut Vec<Event>) -> bool {
+        match self.silence.look(now) {
+            Verdict::Wait => true,
+            Verdict::Ask => {
+                // A full socket is no better sign than no answer.
+                let _ = self.socket.send(queue::wire::PING, None);
+                true
+            }
+            Verdict::Silent => {
+                events.extend(self.sent.drain().map(Event::Overdue));
+                false
+            }
+        }
+    }
+
+    /// When [`Remote::answers`] is of use next.
+    pub fn next_doubt(&self) -> Option<Instant> {
+        self.silence.next()
     }
 
     /// Sends what the socket takes.
@@ -159,6 +191,7 @@ impl Remote {
                     self.hello = true;
                     self.flush(disk, events);
                 }
+                Ok(FromRemote::Alive) => {}
                 Ok(FromRemote::Answer(answer)) => events.push(Event::Answered(
                     answer.number,
                     Answer {
@@ -171,11 +204,28 @@ impl Remote {
                 )),
                 Err(error) => log::error("remote-send").val("error", error).send(),
             }
+            self.silence.heard(Instant::now(), self.owes());
         }
+    }
+
+    fn owes(&self) -> bool {
+        !self.sent.is_empty() || !self.unsent.is_empty()
     }
 
     /// A transaction is over.
     pub fn over(&mut self, number: u64) {
-        self.sent.remove(&number);
+        if self.sent.remove(&number) && !self.owes() {
+            self.silence.heard(Instant::now(), false);
+        }
+    }
+
+    /// A transaction has had its time without an answer.
+    pub fn abandon(&mut self, number: u64) {
+        log::error("remote-send")
+            .val("transaction", number)
+            .kv("error", "did not answer in time")
+            .send();
+        self.unsent.retain(|unsent| unsent.number != number);
+        self.over(number);
     }
 }

@@ -11,6 +11,7 @@ use mio::{Events, Interest, Poll, Token};
 use queue::Place;
 use queue::wire::PACKET_MAX;
 
+use crate::caretaker::{Caretaker, Deliverer};
 use crate::disk::Disk;
 use crate::lines;
 use crate::remote::Remote;
@@ -53,6 +54,8 @@ pub struct Sockets {
     pub deliver: Packets,
     /// remote-send.
     pub remote: Packets,
+    /// mail-start, which replaces the deliverers.
+    pub caretaker: Caretaker,
 }
 
 /// Serves until it is told to stop or the house is shut.
@@ -83,6 +86,7 @@ struct Shell {
     trigger_more: bool,
     workers: Workers,
     remote: Remote,
+    caretaker: Caretaker,
     disk: Disk,
     sched: Sched<Tables>,
     began: Instant,
@@ -108,14 +112,18 @@ impl Shell {
         signals.register(registry, SIGNALS)?;
         let mut trigger = sockets.trigger;
         registry.register(&mut trigger, TRIGGER, Interest::READABLE)?;
-        let workers = Workers::new(sockets.deliver, registry, DELIVER, WORKERS)?;
-        let remote = Remote::new(sockets.remote, registry, REMOTE)?;
+        let answer_time = config.queue.answer_time;
+        let tokens = (DELIVER, WORKERS);
+        let workers = Workers::new(sockets.deliver, registry, tokens, answer_time)?;
+        let remote = Remote::new(sockets.remote, registry, REMOTE, answer_time)?;
         disk.register(registry, THREADS)?;
         let count = |value: u32| usize::try_from(value).unwrap_or(usize::MAX);
         let limits = Limits {
             schedule: Schedule::new(&config.queue.retry, config.queue.lifetime),
             local: count(config.queue.local_concurrency),
             local_per_user: LOCAL_PER_USER,
+            local_answer_ms: u64::try_from(config.queue.delivery_time.as_millis())
+                .unwrap_or(u64::MAX),
             remote: count(config.remote.concurrency),
             remote_per_destination: count(config.remote.per_destination),
         };
@@ -126,6 +134,7 @@ impl Shell {
             trigger_more: true,
             workers,
             remote,
+            caretaker: sockets.caretaker,
             disk,
             sched: Sched::new(limits, tables, clock::random_u64()),
             began: now,
@@ -265,6 +274,7 @@ impl Shell {
             while let Some(event) = self.disk.take() {
                 self.events.push(event);
             }
+            self.doubt();
             self.settle();
             if !self.take_triggers() {
                 return Ok(());
@@ -286,6 +296,17 @@ impl Shell {
         }
     }
 
+    /// Asks for another deliverer in place of one that does not answer.
+    fn doubt(&mut self) {
+        let now = Instant::now();
+        if !self.workers.parent_answers(now) {
+            self.caretaker.replace(Deliverer::Local);
+        }
+        if !self.remote.answers(now, &mut self.events) {
+            self.caretaker.replace(Deliverer::Remote);
+        }
+    }
+
     /// Whether nothing is under way, neither deliveries nor writes.
     fn is_quiet(&self) -> bool {
         self.sched.running() == 0 && !self.disk.is_busy()
@@ -301,10 +322,17 @@ impl Shell {
             .next_tick()
             .map(|at_ms| self.began + Duration::from_millis(at_ms));
         let idle = self.workers.close_idle(now);
-        let next = [tick, idle, self.stop_by, Some(self.rescan_at)]
-            .into_iter()
-            .flatten()
-            .min();
+        let next = [
+            tick,
+            idle,
+            self.stop_by,
+            Some(self.rescan_at),
+            self.workers.next_doubt(),
+            self.remote.next_doubt(),
+        ]
+        .into_iter()
+        .flatten()
+        .min();
         // A millisecond more, so that the moment has come when we look.
         next.map(|at| at.saturating_duration_since(now) + Duration::from_millis(1))
     }
@@ -395,9 +423,12 @@ impl Shell {
 
     /// Tells the scheduler one thing and does what it wants then.
     fn tell(&mut self, event: Event) {
-        if let Event::Answered(number, _) | Event::Void(number) = &event {
-            self.remote.over(*number);
-        }
+        let delivery = match &event {
+            Event::Answered(number, _) | Event::Void(number) | Event::Overdue(number) => {
+                Some(*number)
+            }
+            _ => None,
+        };
         // A report is a message like any other from now on.
         if let Event::Reported(_, Some(id)) = event {
             self.events.push(Event::Found {
@@ -422,6 +453,9 @@ impl Shell {
         }
         let now = self.now();
         self.sched.on(now, event);
+        if let Some(number) = delivery.filter(|number| !self.sched.is_running(*number)) {
+            self.remote.over(number);
+        }
         while let Some(action) = self.sched.action() {
             self.perform(action);
         }
@@ -496,6 +530,11 @@ impl Shell {
             Action::Remove { id, place } => {
                 let event = self.disk.remove(id, place);
                 self.events.push(event);
+            }
+            Action::Abandon(number) => {
+                if !self.workers.abandon(number) {
+                    self.remote.abandon(number);
+                }
             }
             Action::PutOff(id) => self.disk.close(id),
             Action::Note(note) => {

@@ -19,6 +19,7 @@ use queue::{Place, QueueId};
 
 use crate::disk::Disk;
 use crate::sched::{Active, Answer, Event};
+use crate::silence::{Silence, Verdict};
 
 /// An idle worker is closed after this long.
 pub const IDLE: Duration = Duration::from_secs(10);
@@ -43,6 +44,8 @@ pub struct Request {
 
 struct Worker {
     user: Arc<str>,
+    /// Its number at the parent.
+    number: u32,
     socket: Packets,
     /// The delivery under way.
     job: Option<u64>,
@@ -66,6 +69,9 @@ pub struct Workers {
     users: HashMap<Arc<str>, User>,
     /// Packets that the parent's socket had no room for.
     unsent: VecDeque<Vec<u8>>,
+    /// Workers asked for and not yet given, of all users.
+    asked: usize,
+    silence: Silence,
     idle: usize,
     /// When an idle worker may have been so for long enough.
     next_look: Option<Instant>,
@@ -84,15 +90,16 @@ fn not_now(text: &str) -> Answer {
 }
 
 impl Workers {
-    /// Takes the parent's socket and registers it as `parent`; workers get tokens from `base` up.
+    /// Takes the parent's socket and registers it as `token`; workers get tokens from `base` up.
+    /// The parent may be silent for `answer_time` while it owes an answer.
     ///
     /// # Errors
     /// The system's.
     pub fn new(
         mut parent: Packets,
         registry: &Registry,
-        token: Token,
-        base: usize,
+        (token, base): (Token, usize),
+        answer_time: Duration,
     ) -> io::Result<Self> {
         let greeting = VecDeque::from([queue::wire::HELLO.to_vec()]);
         drop_answers(&parent);
@@ -104,6 +111,8 @@ impl Workers {
             next_slot: 0,
             users: HashMap::new(),
             unsent: greeting,
+            asked: 0,
+            silence: Silence::new(answer_time),
             idle: 0,
             next_look: None,
             packet: Vec::new(),
@@ -145,6 +154,8 @@ impl Workers {
         };
         while entry.asked < entry.requests.len() {
             entry.asked += 1;
+            self.asked += 1;
+            self.silence.asked(Instant::now());
             let mut packet = Vec::new();
             let wanted = ToParent::Worker { user };
             if wanted.encode(&mut packet).is_ok() {
@@ -195,10 +206,12 @@ impl Workers {
             let octets = buffer.get(..packet.length).unwrap_or_default();
             match FromParent::decode(octets) {
                 Ok(FromParent::Hello) => self.hello(),
-                Ok(FromParent::Worker { user }) => {
+                Ok(FromParent::Worker { user, worker }) => {
                     let user: Arc<str> = Arc::from(user);
                     match packet.descriptor {
-                        Some(socket) => self.new_worker(registry, user, socket, ready, events),
+                        Some(socket) => {
+                            self.new_worker(registry, user, (worker, socket), ready, events);
+                        }
                         None => self.refused(&user, &not_now("no worker came"), events),
                     }
                 }
@@ -211,13 +224,59 @@ impl Workers {
                 }
                 Err(error) => log::error("local-deliver").val("error", error).send(),
             }
+            self.silence.heard(Instant::now(), self.asked > 0);
         }
+    }
+
+    /// Looks whether the parent still answers. `false`: it has to be replaced.
+    pub fn parent_answers(&mut self, now: Instant) -> bool {
+        self.silence.look(now) != Verdict::Silent
+    }
+
+    /// When [`Workers::parent_answers`] is of use next.
+    pub fn next_doubt(&self) -> Option<Instant> {
+        self.silence.next()
+    }
+
+    /// A delivery has had its time: its worker is given up and the parent told to kill it. Where
+    /// it found no worker yet, it is forgotten. `false`: it is not here.
+    pub fn abandon(&mut self, number: u64) -> bool {
+        let has_it = |(_, worker): &(&usize, &Worker)| worker.job == Some(number);
+        if let Some((&slot, worker)) = self.workers.iter().find(has_it) {
+            log::error("worker")
+                .kv("user", &*worker.user)
+                .kv("error", "did not answer in time, is killed")
+                .send();
+            let mut packet = Vec::new();
+            let kill = ToParent::Kill {
+                worker: worker.number,
+            };
+            if kill.encode(&mut packet).is_ok() {
+                self.unsent.push_back(packet);
+            }
+            // Sends the packet, too.
+            self.gone(slot, None, &mut Vec::new());
+            return true;
+        }
+        let mut user = None;
+        for (name, entry) in &mut self.users {
+            let before = entry.requests.len();
+            entry.requests.retain(|request| request.number != number);
+            if entry.requests.len() < before {
+                user = Some(Arc::clone(name));
+            }
+        }
+        user.is_some_and(|user| {
+            self.forget(&user);
+            true
+        })
     }
 
     /// The parent is new: what was asked of its predecessor is asked again. Workers live on.
     fn hello(&mut self) {
         log::info("hello").kv("program", "local-deliver").send();
         self.unsent.clear();
+        self.asked = 0;
         self.unsent.push_back(queue::wire::HELLO.to_vec());
         let users: Vec<Arc<str>> = self.users.keys().cloned().collect();
         for user in users {
@@ -233,12 +292,12 @@ impl Workers {
         &mut self,
         registry: &Registry,
         user: Arc<str>,
-        socket: OwnedFd,
+        (number, socket): (u32, OwnedFd),
         ready: &mut Vec<usize>,
         events: &mut Vec<Event>,
     ) {
-        let entry = self.users.entry(Arc::clone(&user)).or_default();
-        entry.asked = entry.asked.saturating_sub(1);
+        self.users.entry(Arc::clone(&user)).or_default();
+        self.answered(&user);
         let slot = self.next_slot;
         // Tokens are not used twice soon: a late event of an old worker must not meet a new one.
         self.next_slot = (self.next_slot + 1) % (usize::MAX / 2);
@@ -252,6 +311,7 @@ impl Workers {
                     slot,
                     Worker {
                         user,
+                        number,
                         socket,
                         job: None,
                         idle_since: Instant::now(),
@@ -269,11 +329,21 @@ impl Workers {
         }
     }
 
+    /// One of the user's questions has its answer.
+    fn answered(&mut self, user: &Arc<str>) {
+        if let Some(entry) = self.users.get_mut(user)
+            && entry.asked > 0
+        {
+            entry.asked -= 1;
+            self.asked -= 1;
+        }
+    }
+
     fn refused(&mut self, user: &Arc<str>, answer: &Answer, events: &mut Vec<Event>) {
+        self.answered(user);
         let Some(entry) = self.users.get_mut(user) else {
             return;
         };
-        entry.asked = entry.asked.saturating_sub(1);
         if let Some(request) = entry.requests.pop_front() {
             events.push(Event::Answered(request.number, answer.clone()));
         }
@@ -521,14 +591,16 @@ mod tests {
     fn idle_workers_are_limited_in_number_and_time() {
         let poll = mio::Poll::new().unwrap();
         let (parent, _kept) = Packets::pair().unwrap();
-        let mut workers = Workers::new(parent, poll.registry(), Token(0), 1).unwrap();
+        let time = Duration::from_secs(120);
+        let mut workers = Workers::new(parent, poll.registry(), (Token(0), 1), time).unwrap();
         let (mut ready, mut events) = (Vec::new(), Vec::new());
         let mut ends = Vec::new();
         for n in 0..=IDLE_MAX {
             let (ours, theirs) = Packets::pair().unwrap();
             ends.push(theirs);
             let user = Arc::from(format!("user{n}"));
-            workers.new_worker(poll.registry(), user, ours.into(), &mut ready, &mut events);
+            let worker = (n as u32, ours.into());
+            workers.new_worker(poll.registry(), user, worker, &mut ready, &mut events);
             workers.rest(ready.pop().unwrap());
             let closed = ends.iter().filter(|end| is_closed(end)).count();
             assert_eq!(closed, usize::from(n == IDLE_MAX), "with {} workers", n + 1);

@@ -36,6 +36,11 @@ impl Answers {
         self.waiting.push_front(queue::wire::HELLO.to_vec());
     }
 
+    /// The answer to the question whether we live.
+    pub fn alive(&mut self) {
+        self.waiting.push_back(queue::wire::PING.to_vec());
+    }
+
     /// Adds one recipient's verdict.
     pub fn add(&mut self, number: u64, index: u32, verdict: &Verdict) {
         if let Some((last_number, last, indices)) = self.gathered.last_mut()

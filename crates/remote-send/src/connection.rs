@@ -184,6 +184,11 @@ impl Connection {
         matches!(self.client.wait(), Some(Wait::DataBlock | Wait::DataEnd))
     }
 
+    /// Whether all of a message has been sent and the host has to say what becomes of it.
+    pub fn awaits_verdict(&self) -> bool {
+        matches!(self.client.wait(), Some(Wait::DataEnd))
+    }
+
     /// Whether the connection stands.
     pub const fn is_connected(&self) -> bool {
         self.connected

@@ -25,7 +25,7 @@ use crate::connection::{Connection, Space};
 use crate::job::{Job, own};
 use crate::lookup::Lookups;
 use crate::pool::Pool;
-use crate::settings::{IDLE_MAX, STOP_TIME, Settings};
+use crate::settings::{IDLE_MAX, STOP_TIME, SWEEP_TIME, Settings, TRANSACTION_TIME};
 
 const PACKETS: Token = Token(0);
 const SIGNALS: Token = Token(1);
@@ -84,6 +84,8 @@ pub struct Server {
     phase: Phase,
     /// When our hello was said last.
     hello_at: Instant,
+    /// When transactions are looked through next for such that take too long.
+    sweep_at: Instant,
     /// Reading packets stopped at the bound on jobs.
     paused: bool,
     space: Space,
@@ -114,6 +116,7 @@ impl Server {
             answers: Answers::default(),
             phase: Phase::Greeting,
             hello_at: Instant::now(),
+            sweep_at: Instant::now() + SWEEP_TIME,
             paused: false,
             space: Space {
                 input: vec![0; INPUT],
@@ -155,6 +158,10 @@ impl Server {
                 }
             }
             self.timeouts(now);
+            if self.sweep_at <= now {
+                self.sweep_at = now + SWEEP_TIME;
+                self.sweep(now, TRANSACTION_TIME);
+            }
         }
         self.answers.flush(&self.packets).ok();
         Ok(())
@@ -180,7 +187,8 @@ impl Server {
             Phase::Stopping(end) => Some(end.saturating_duration_since(now)),
             _ => None,
         };
-        let least = [self.timers.timeout(now), lookups, stop]
+        let sweep = (!self.jobs.is_empty()).then(|| self.sweep_at.saturating_duration_since(now));
+        let least = [self.timers.timeout(now), lookups, stop, sweep]
             .into_iter()
             .flatten()
             .min();
@@ -246,15 +254,19 @@ impl Server {
         }
     }
 
-    /// Drops what has not begun to be sent: queue-manager keeps it.
-    fn stop(&mut self, now: Instant) {
-        self.phase = Phase::Stopping(now + STOP_TIME);
-        let sending: Vec<u64> = self
-            .connections
+    /// The jobs whose content is on its way, which nobody can call back.
+    fn being_sent(&self) -> Vec<u64> {
+        self.connections
             .values()
             .filter(|connection| connection.is_sending())
             .filter_map(|connection| connection.job)
-            .collect();
+            .collect()
+    }
+
+    /// Drops what has not begun to be sent: queue-manager keeps it.
+    fn stop(&mut self, now: Instant) {
+        self.phase = Phase::Stopping(now + STOP_TIME);
+        let sending = self.being_sent();
         let before = self.jobs.len();
         self.jobs.retain(|job, _| sending.contains(job));
         self.connections
@@ -301,6 +313,7 @@ impl Server {
                         self.answers.hello();
                     }
                 }
+                Ok(ToRemote::Ping) => self.answers.alive(),
                 Ok(ToRemote::Transaction(transaction)) => {
                     let Some(file) = packet.descriptor else {
                         let verdict = own(
@@ -336,16 +349,112 @@ impl Server {
         }
     }
 
-    /// Forgets all jobs but those whose content is on its way, which nobody can call back.
-    fn void(&mut self) {
-        let sending: Vec<u64> = self
-            .connections
-            .values()
-            .filter(|connection| connection.is_sending())
-            .filter_map(|connection| connection.job)
+    /// Gives up transactions that have taken `longest`. One whose content has been sent gets its
+    /// answer still, because the host may have taken it; that wait has an end of its own.
+    fn sweep(&mut self, now: Instant, longest: Duration) {
+        let over: Vec<u64> = self
+            .jobs
+            .iter()
+            .filter(|(_, job)| now.saturating_duration_since(job.since) >= longest)
+            .map(|(key, _)| *key)
+            .filter(|key| {
+                let mut connections = self.connections.values();
+                let with = connections.find(|connection| connection.job == Some(*key));
+                !with.is_some_and(|connection| connection.awaits_verdict())
+            })
             .collect();
+        for key in over {
+            if let Some(mut job) = self.jobs.remove(&key) {
+                self.log_end(&job, "took too long");
+                let verdict = own(
+                    Class::Deferred,
+                    4,
+                    7,
+                    Scope::Message,
+                    "the dialogue took too long",
+                );
+                job.give_up(&verdict, &mut self.answers);
+            }
+        }
+        let jobs = &self.jobs;
+        self.connections.retain(|token, connection| {
+            let kept = connection.job.is_none_or(|key| jobs.contains_key(&key));
+            if !kept {
+                self.timers.cancel(*token);
+            }
+            kept
+        });
+    }
+
+    /// Forgets all jobs but those whose content is on its way.
+    fn void(&mut self) {
+        let sending = self.being_sent();
         self.connections
             .retain(|_, connection| connection.job.is_none() || connection.is_sending());
         self.jobs.retain(|job, _| sending.contains(job));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use queue::QueueId;
+    use queue::wire::Content;
+    use queue::wire::remote::{FromRemote, NextHop, Recipient, Transaction};
+    use std::io::Write as _;
+    use std::os::fd::AsFd as _;
+
+    #[test]
+    fn a_transaction_that_takes_too_long_is_given_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("hikyaku.toml");
+        let text = "hostname = \"me.example\"\ndomains = [\"me.example\"]\n[remote]\nresolver = \"127.0.0.1:53\"\n";
+        std::fs::write(&file, text).unwrap();
+        let settings = Settings::new(&config::Config::load(&file).unwrap()).unwrap();
+        let (near, far) = Packets::pair().unwrap();
+        let mut server = Server::new(settings, near, Signals::new().unwrap()).unwrap();
+        server.phase = Phase::Serving;
+        // It takes connections and never says anything.
+        let host = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let transaction = Transaction {
+            number: 7,
+            id: QueueId::new(1, 1),
+            reverse_path: "",
+            eight_bit: false,
+            utf8: false,
+            content: Content {
+                offset: 0,
+                length: 3,
+            },
+            next_hop: NextHop::Host("127.0.0.1", host.local_addr().unwrap().port()),
+            recipients: vec![Recipient {
+                index: 4,
+                address: "a@there.example",
+            }],
+        };
+        let mut message = tempfile::tempfile().unwrap();
+        message.write_all(b"x\r\n").unwrap();
+        let mut packet = Vec::new();
+        transaction.encode(&mut packet).unwrap();
+        far.send(&packet, Some(message.as_fd())).unwrap();
+        server.read_packets().unwrap();
+        server.turn().unwrap();
+        let hour = Duration::from_secs(3_600);
+        let now = Instant::now() + hour;
+        server.sweep(now, hour + Duration::from_secs(1));
+        assert_eq!((server.jobs.len(), server.connections.len()), (1, 1));
+        server.sweep(now, hour);
+        assert_eq!((server.jobs.len(), server.connections.len()), (0, 0));
+        server.turn().unwrap();
+        let mut buffer = [0; 2_048];
+        let length = far.recv(&mut buffer).unwrap().length;
+        let Ok(FromRemote::Answer(answer)) = FromRemote::decode(&buffer[..length]) else {
+            panic!("an answer");
+        };
+        assert_eq!(
+            (answer.number, answer.status.to_string()),
+            (7, "4.4.7".into())
+        );
+        assert_eq!(answer.recipients, [4]);
     }
 }

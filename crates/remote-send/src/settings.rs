@@ -1,12 +1,13 @@
 //! What remote-send keeps of the configuration.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use config::settings::RemoteTls;
 use daemon::Fatal;
 use daemon::tls::ClientTls;
-use dns::Name;
+use dns::{Name, Ourselves};
 use smtp::client::TlsUse;
 
 use crate::hop::Hop;
@@ -33,6 +34,15 @@ pub const CONNECTS_MAX: u32 = 8;
 /// Most hosts that one transaction talks to, once they have answered the connection.
 pub const SESSIONS_MAX: usize = 4;
 
+/// How long one transaction may take, all of its hosts together.
+///
+/// Far beyond the times of RFC 5321, 4.5.3.2 for hosts that mean to take the message: this one ends
+/// dialogues in which each reply comes just in time, and none will ever be the last.
+pub const TRANSACTION_TIME: Duration = Duration::from_secs(6 * 3_600);
+
+/// How often transactions are looked through for such ones.
+pub const SWEEP_TIME: Duration = Duration::from_secs(600);
+
 /// How long messages that are being sent may take when this program is told to stop.
 pub const STOP_TIME: Duration = Duration::from_secs(5);
 
@@ -44,9 +54,8 @@ const RESOLV_CONF: &str = "/etc/resolv.conf";
 pub struct Settings {
     /// Our name for EHLO.
     pub hello: Box<str>,
-    /// Our name, so that mail for ourselves is not sent to ourselves. None when it is no name
-    /// that could stand in the DNS.
-    pub own: Vec<Name>,
+    /// Who we are, so that mail for ourselves is not sent to ourselves.
+    pub own: Arc<Ourselves>,
     /// Port of mail hosts found by MX.
     pub port: u16,
     /// Where all mail goes, if not by MX.
@@ -82,7 +91,7 @@ impl Settings {
             ClientTls::opportunistic().map_err(|error| Fatal::setup(format!("TLS: {error}")))?;
         Ok(Self {
             hello: config.hostname.as_str().into(),
-            own: Name::parse(&config.hostname).into_iter().collect(),
+            own: Arc::new(ourselves(config, &interfaces())),
             port: remote.port,
             relay,
             tls: match remote.tls {
@@ -108,6 +117,46 @@ impl Settings {
     }
 }
 
+/// This host as others see it: our name, unless it is no name that could stand in the DNS, and the
+/// addresses where we take mail at the port that other hosts' mail goes to. `interfaces` are those
+/// that stand for the addresses of a listener on all of them.
+fn ourselves(config: &config::Config, interfaces: &[IpAddr]) -> Ourselves {
+    let remote = &config.remote;
+    let mut own = Ourselves {
+        names: Name::parse(&config.hostname).into_iter().collect(),
+        addresses: remote
+            .own_addresses
+            .iter()
+            .map(IpAddr::to_canonical)
+            .collect(),
+        loopback: false,
+    };
+    for listener in &config.listen.mx {
+        let ip = listener.ip();
+        if listener.port() != remote.port {
+            continue;
+        }
+        if ip.is_unspecified() {
+            own.loopback = true;
+            let same = |address: &&IpAddr| address.is_ipv4() == ip.is_ipv4();
+            own.addresses.extend(interfaces.iter().filter(same));
+        } else {
+            own.addresses.push(ip.to_canonical());
+        }
+    }
+    own
+}
+
+/// The addresses of this host. A change of them is seen by the next process (a reload).
+fn interfaces() -> Vec<IpAddr> {
+    daemon::net::own_addresses().unwrap_or_else(|error| {
+        daemon::log::warning("interfaces")
+            .val("error", error)
+            .send();
+        Vec::new()
+    })
+}
+
 fn resolv_conf() -> Result<dns::Settings, Fatal> {
     let text = match std::fs::read(RESOLV_CONF) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
@@ -121,4 +170,38 @@ fn resolv_conf() -> Result<dns::Settings, Fatal> {
             .send();
     }
     Ok(settings)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_mail_would_come_back() {
+        let interfaces: Vec<IpAddr> = ["127.0.0.1", "192.0.2.1", "::1", "2001:db8::1"]
+            .iter()
+            .map(|text| text.parse().unwrap())
+            .collect();
+        let own = |listen: &str, remote: &str| {
+            let text = format!(
+                "hostname = \"me.example\"\ndomains = [\"me.example\"]\n[listen]\nmx = [{listen}]\n[remote]\n{remote}\n"
+            );
+            let file = std::path::Path::new("/etc/hikyaku/hikyaku.toml");
+            ourselves(&config::Config::parse(&text, file).unwrap(), &interfaces)
+        };
+        let at = |own: &Ourselves, text: &str| own.is_at(text.parse().unwrap());
+        // All interfaces of the family.
+        let all = own("\"0.0.0.0:25\"", "");
+        assert!(at(&all, "192.0.2.1") && at(&all, "127.9.9.9"));
+        assert!(!at(&all, "2001:db8::1") && !at(&all, "192.0.2.2"));
+        assert!(at(&own("\"[::]:25\"", ""), "2001:db8::1"));
+        // One address: the others are somebody else's, loopback included.
+        let one = own("\"192.0.2.1:25\"", "own_addresses = [\"203.0.113.5\"]");
+        assert!(at(&one, "192.0.2.1") && at(&one, "203.0.113.5"));
+        assert!(!at(&one, "127.0.0.1"));
+        // Another port than that of the others: no connection of ours comes back.
+        let other = own("\"0.0.0.0:2525\"", "");
+        assert!(!at(&other, "192.0.2.1") && !at(&other, "127.0.0.1"));
+        assert!(at(&own("\"0.0.0.0:2525\"", "port = 2525"), "192.0.2.1"));
+    }
 }

@@ -606,3 +606,34 @@ fn no_name_server_is_there() {
         ("4.4.3", Scope::Destination)
     );
 }
+
+#[test]
+fn it_says_that_it_lives_while_a_host_stalls() {
+    let peer = Peer::serve(&["-> 220 hi\n<~ EHLO\ndrain"]);
+    let mut fixture = Fixture::start("tls = \"none\"");
+    let hop = NextHop::Host("127.0.0.1", peer.address.port());
+    fixture.send(hop, "s@me.example", &["a@there.example"], b"x\r\n");
+    fixture.ping();
+    fixture.ping();
+}
+
+/// A domain of somebody else's whose mail host is this one, under a name that we do not know.
+#[test]
+fn mail_that_would_come_back_is_not_sent() {
+    let mut ports = Ports::new();
+    let port = ports.take();
+    let dns = Dns::start(Zone::parse(ZONE));
+    let us = Peer::serve_at(at(2, port), &[GOOD], None).unwrap();
+    let listen = format!("[listen]\nmx = [\"127.0.0.2:{port}\"]");
+    let mut fixture = start(&dns, port, &listen);
+    let hop = NextHop::Mx("d.example");
+    fixture.send(hop, "s@me.example", &["a@d.example"], b"x\r\n");
+    let answer = fixture.answer();
+    assert_eq!(answer.status, "5.4.6", "{}", answer.text);
+    assert!(answer.text.contains("come back"), "{}", answer.text);
+    // By name and port it is another matter: the admin knows what listens there.
+    let hop = NextHop::Host("one.d.example", port);
+    fixture.send(hop, "s@me.example", &["a@d.example"], b"x\r\n");
+    assert_eq!(fixture.answer().status, "2.0.0");
+    assert_eq!(us.accepted(), 1);
+}

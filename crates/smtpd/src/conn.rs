@@ -21,7 +21,7 @@ use crate::house::{House, role_name};
 use crate::login::Question;
 use crate::policy::PeerPolicy;
 use crate::report::Name;
-use crate::spool::{self, Done, Job, Room, Ticket, Trigger};
+use crate::spool::{self, Done, Ids, Job, Room, Ticket, Trigger};
 
 /// Octets read at once; one buffer serves all connections.
 pub const READ_MAX: usize = 64 * 1024;
@@ -40,6 +40,8 @@ pub struct Shop {
     pub registry: Registry,
     /// The queue's door.
     pub incoming: Incoming<Dir>,
+    /// Names of new messages.
+    pub ids: Ids,
     /// How much room there is behind it.
     pub room: Room,
     /// Threads that wait for the disk.

@@ -23,7 +23,7 @@ use crate::answer;
 use crate::conn::{Conn, Shop, Timer};
 use crate::house::{Doors, House, role};
 use crate::report::Name;
-use crate::spool::{COMMIT_THREADS, Done, Room, Ticket, Trigger, commit};
+use crate::spool::{COMMIT_THREADS, Done, Ids, Room, Ticket, Trigger, commit};
 
 const SIGNALS: Token = Token(0);
 const COMMITS: Token = Token(1);
@@ -97,6 +97,7 @@ pub fn serve(
         house: Rc::new(house),
         registry: poll.registry().try_clone()?,
         incoming,
+        ids: Ids::new(),
         room: Room::new(),
         commits: Pool::new(poll.registry(), COMMITS, threads, commit)?,
         in_flight: 0,

@@ -71,9 +71,41 @@ pub fn commit(job: Job) -> Done {
     }
 }
 
-/// A new queue id.
-pub fn new_id() -> QueueId {
-    QueueId::new(clock::unix_millis(), clock::random_u64())
+/// Octets of randomness asked of the kernel at once.
+const RANDOM: usize = 256;
+
+/// New queue ids, from randomness that the kernel is asked for once in a while. This process
+/// never forks, so no two have the same stock.
+pub struct Ids {
+    stock: [u8; RANDOM],
+    used: usize,
+}
+
+impl Ids {
+    /// Asks for nothing yet.
+    pub const fn new() -> Self {
+        Self {
+            stock: [0; RANDOM],
+            used: RANDOM,
+        }
+    }
+
+    /// A new queue id.
+    pub fn next(&mut self) -> QueueId {
+        QueueId::new(clock::unix_millis(), self.random())
+    }
+
+    fn random(&mut self) -> u64 {
+        let rest = self.stock.get_mut(self.used..);
+        let Some((next, _)) = rest.and_then(|rest| rest.split_first_chunk_mut::<8>()) else {
+            clock::random(&mut self.stock);
+            self.used = 0;
+            return self.random();
+        };
+        self.used += next.len();
+        // What is used is gone, so that nobody finds a later id's half in memory.
+        u64::from_ne_bytes(std::mem::take(next))
+    }
 }
 
 /// What the session is told of a failure; the log gets the cause.
@@ -194,13 +226,14 @@ mod tests {
     fn dropped_names_become_a_star() {
         let (ours, theirs) = Packets::pair().unwrap();
         let mut trigger = Trigger::new(Some(ours));
+        let mut ids = Ids::new();
         let mut sent = 0;
         while !trigger.is_behind() {
-            trigger.committed(new_id());
+            trigger.committed(ids.next());
             sent += 1;
             assert!(sent < 1_000_000);
         }
-        trigger.abandoned(new_id());
+        trigger.abandoned(ids.next());
         let mut buffer = [0; 64];
         let mut seen = 0;
         while let Ok(packet) = theirs.recv(&mut buffer) {
@@ -212,6 +245,15 @@ mod tests {
         assert!(!trigger.is_behind());
         assert_eq!(theirs.recv(&mut buffer).unwrap().length, 1);
         assert_eq!(buffer[0], b'*');
+    }
+
+    #[test]
+    fn ids_differ_across_refills() {
+        let mut ids = Ids::new();
+        let count = 3 * RANDOM / 8 + 1;
+        let all: std::collections::HashSet<u64> = (0..count).map(|_| ids.random()).collect();
+        assert_eq!(all.len(), count);
+        assert!(!all.contains(&0));
     }
 
     #[test]

@@ -492,6 +492,14 @@ impl House {
         kill(pid(self.pid(program)), Signal::SIGKILL).expect("a living program");
     }
 
+    /// Stops a process of the house for good (SIGSTOP): it lives and does nothing.
+    ///
+    /// # Panics
+    /// When it is gone already.
+    pub fn freeze(&self, process: u32) {
+        kill(pid(process), Signal::SIGSTOP).expect("a living process");
+    }
+
     /// Has the house read its configuration again (SIGHUP).
     ///
     /// # Panics

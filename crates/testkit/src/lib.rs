@@ -24,6 +24,7 @@ mod house;
 mod peer;
 mod port;
 mod script;
+mod server;
 mod sink;
 mod stream;
 mod trickle;

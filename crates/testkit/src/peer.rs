@@ -1,14 +1,13 @@
 //! The other end of a connection, following a script.
 
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::Arc;
 
 use rustls::{ClientConfig, ServerConfig};
 
 use crate::script::like;
+use crate::server::Server;
 use crate::{PATIENCE, Script, Step, Stream};
 
 /// What came of one connection.
@@ -42,59 +41,21 @@ enum Role {
     Client(Arc<ClientConfig>, String),
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct State {
     played: Vec<Played>,
-    clients: Vec<SocketAddr>,
     marks: Vec<String>,
     released: Vec<String>,
-    open: Vec<TcpStream>,
-    stopped: bool,
 }
 
-#[derive(Default)]
-struct Shared {
-    state: Mutex<State>,
-    changed: Condvar,
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-
-    /// Waits until `ready` gives something.
-    fn wait<T>(&self, what: &str, mut ready: impl FnMut(&State) -> Option<T>) -> T {
-        let end = Instant::now() + PATIENCE;
-        let mut state = self.lock();
-        loop {
-            if let Some(value) = ready(&state) {
-                return value;
-            }
-            let left = end.saturating_duration_since(Instant::now());
-            assert!(
-                !left.is_zero(),
-                "waited for {what}; so far: {:#?}",
-                state.played
-            );
-            state = self
-                .changed
-                .wait_timeout(state, left)
-                .unwrap_or_else(std::sync::PoisonError::into_inner)
-                .0;
-        }
-    }
-}
+type Shared = crate::server::Shared<State>;
 
 /// A scripted server on a free port of 127.0.0.1. Connection number N follows script number N, the
 /// last script serves all further ones; connections are served side by side. Stops when dropped.
 pub struct Peer {
     /// Where it listens.
     pub address: SocketAddr,
-    shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
+    server: Server<State>,
 }
 
 impl std::fmt::Debug for Peer {
@@ -136,15 +97,14 @@ impl Peer {
     fn start(address: SocketAddr, scripts: &[&str], role: Role) -> io::Result<Self> {
         let scripts: Vec<Script> = scripts.iter().map(|text| Script::parse(text)).collect();
         assert!(!scripts.is_empty(), "a peer needs a script");
-        let listener = TcpListener::bind(address)?;
-        let address = listener.local_addr()?;
-        let shared = Arc::new(Shared::default());
-        let inner = Arc::clone(&shared);
-        let thread = std::thread::spawn(move || accept(&listener, &scripts, &role, &inner));
+        let server = Server::start(address, move |socket, number, shared| {
+            let script = scripts.get(number).or(scripts.last());
+            let played = run(socket, script.unwrap_or(&Script::default()), &role, shared);
+            shared.change(|state| state.played.push(played));
+        })?;
         Ok(Self {
-            address,
-            shared,
-            thread: Some(thread),
+            address: server.address,
+            server,
         })
     }
 
@@ -154,11 +114,13 @@ impl Peer {
     /// # Panics
     /// When [`PATIENCE`] ends first, or one of them did not go by its script.
     pub fn finished(&self, count: usize) -> Vec<Played> {
-        let played = self
+        let ended = self
+            .server
             .shared
             .wait(&format!("{count} connections to end"), |state| {
                 (state.played.len() >= count).then(|| state.played.clone())
             });
+        let played = ended.unwrap_or_default();
         for one in &played {
             assert!(
                 one.error.is_none(),
@@ -172,12 +134,12 @@ impl Peer {
 
     /// How many connections were accepted so far.
     pub fn accepted(&self) -> usize {
-        self.shared.lock().clients.len()
+        self.server.clients().len()
     }
 
     /// From where connections came so far, in order.
     pub fn clients(&self) -> Vec<SocketAddr> {
-        self.shared.lock().clients.clone()
+        self.server.clients()
     }
 
     /// Waits until a script reached `mark WORD`.
@@ -185,66 +147,14 @@ impl Peer {
     /// # Panics
     /// When [`PATIENCE`] ends first.
     pub fn wait_mark(&self, word: &str) {
-        self.shared.wait(&format!("mark {word}"), |state| {
-            state.marks.iter().any(|mark| mark == word).then_some(())
-        });
+        let marked = |state: &State| state.marks.iter().any(|mark| mark == word).then_some(());
+        self.server.shared.wait(&format!("mark {word}"), marked);
     }
 
     /// Lets every script that waits at `hold WORD` go on, now and later.
     pub fn release(&self, word: &str) {
-        self.shared.lock().released.push(word.to_owned());
-        self.shared.changed.notify_all();
-    }
-}
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        {
-            let mut state = self.shared.lock();
-            state.stopped = true;
-            for socket in &state.open {
-                let _ = socket.shutdown(std::net::Shutdown::Both);
-            }
-        }
-        self.shared.changed.notify_all();
-        let _ = TcpStream::connect_timeout(&self.address, Duration::from_secs(1));
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
-fn accept(listener: &TcpListener, scripts: &[Script], role: &Role, shared: &Arc<Shared>) {
-    let mut threads = Vec::new();
-    loop {
-        let Ok((socket, from)) = listener.accept() else {
-            continue;
-        };
-        let script = {
-            let mut state = shared.lock();
-            if state.stopped {
-                break;
-            }
-            state.clients.push(from);
-            if let Ok(copy) = socket.try_clone() {
-                state.open.push(copy);
-            }
-            scripts
-                .get(state.clients.len() - 1)
-                .or(scripts.last())
-                .cloned()
-                .unwrap_or_default()
-        };
-        shared.changed.notify_all();
-        let (role, shared) = (role.clone(), Arc::clone(shared));
-        threads.push(std::thread::spawn(move || {
-            let played = run(socket, &script, &role, &shared);
-            shared.lock().played.push(played);
-            shared.changed.notify_all();
-        }));
-    }
-    for thread in threads {
-        let _ = thread.join();
+        let released = |state: &mut State| state.released.push(word.to_owned());
+        self.server.shared.change(released);
     }
 }
 
@@ -388,11 +298,7 @@ impl Player {
                     )
                     .map_err(|error| error.to_string())?;
                     // The copy kept for stopping would hold the socket open.
-                    let port = stream.socket().peer_addr().ok();
-                    shared
-                        .lock()
-                        .open
-                        .retain(|copy| copy.peer_addr().ok() != port);
+                    shared.forget(stream.socket().peer_addr().ok());
                 }
                 Ok(())
             }
@@ -412,13 +318,12 @@ impl Player {
             }
             Step::Hold(word) => {
                 shared.wait(&format!("release of {word}"), |state| {
-                    (state.stopped || state.released.contains(word)).then_some(())
+                    state.released.contains(word).then_some(())
                 });
                 Ok(())
             }
             Step::Mark(word) => {
-                shared.lock().marks.push(word.clone());
-                shared.changed.notify_all();
+                shared.change(|state| state.marks.push(word.clone()));
                 Ok(())
             }
             Step::Endless(count) => {

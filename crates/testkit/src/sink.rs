@@ -1,15 +1,14 @@
 //! An SMTP server that takes all mail.
 
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::Arc;
 
 use rustls::ServerConfig;
 
+use crate::Stream;
 use crate::peer::{end_of_data, undot};
-use crate::{PATIENCE, Stream};
+use crate::server::Server;
 
 /// A message that arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,31 +55,21 @@ impl Default for SinkOptions {
 #[derive(Default)]
 struct State {
     letters: Vec<Letter>,
-    connections: usize,
-    open: Vec<TcpStream>,
-    stopped: bool,
 }
 
-#[derive(Default)]
-struct Shared {
-    state: Mutex<State>,
-    changed: Condvar,
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} messages", self.letters.len())
     }
 }
+
+type Shared = crate::server::Shared<State>;
 
 /// A server on loopback that answers 250 to everything and keeps what it gets. Stops when dropped.
 pub struct Sink {
     /// Where it listens.
     pub address: SocketAddr,
-    shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
+    server: Server<State>,
 }
 
 impl std::fmt::Debug for Sink {
@@ -103,15 +92,13 @@ impl Sink {
     /// # Errors
     /// What binding gave.
     pub fn start_with(address: SocketAddr, options: SinkOptions) -> io::Result<Self> {
-        let listener = TcpListener::bind(address)?;
-        let address = listener.local_addr()?;
-        let shared = Arc::new(Shared::default());
-        let inner = Arc::clone(&shared);
-        let thread = std::thread::spawn(move || accept(&listener, &Arc::new(options), &inner));
+        let server = Server::start(address, move |socket, number, shared| {
+            // Ends with the connection, in whatever way.
+            let _ = converse(socket, number, &options, shared);
+        })?;
         Ok(Self {
-            address,
-            shared,
-            thread: Some(thread),
+            address: server.address,
+            server,
         })
     }
 
@@ -120,72 +107,14 @@ impl Sink {
     /// # Panics
     /// When [`PATIENCE`] ends first.
     pub fn letters(&self, count: usize) -> Vec<Letter> {
-        let end = Instant::now() + PATIENCE;
-        let mut state = self.shared.lock();
-        while state.letters.len() < count {
-            let left = end.saturating_duration_since(Instant::now());
-            assert!(
-                !left.is_zero(),
-                "waited for {count} messages, got {}",
-                state.letters.len()
-            );
-            state = self
-                .shared
-                .changed
-                .wait_timeout(state, left)
-                .unwrap_or_else(std::sync::PoisonError::into_inner)
-                .0;
-        }
-        state.letters.clone()
+        let come = |state: &State| (state.letters.len() >= count).then(|| state.letters.clone());
+        let letters = self.server.shared.wait(&format!("{count} messages"), come);
+        letters.unwrap_or_default()
     }
 
     /// How many connections came so far.
     pub fn connections(&self) -> usize {
-        self.shared.lock().connections
-    }
-}
-
-impl Drop for Sink {
-    fn drop(&mut self) {
-        {
-            let mut state = self.shared.lock();
-            state.stopped = true;
-            for socket in &state.open {
-                let _ = socket.shutdown(std::net::Shutdown::Both);
-            }
-        }
-        let _ = TcpStream::connect_timeout(&self.address, Duration::from_secs(1));
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
-fn accept(listener: &TcpListener, options: &Arc<SinkOptions>, shared: &Arc<Shared>) {
-    let mut threads = Vec::new();
-    loop {
-        let Ok((socket, _)) = listener.accept() else {
-            continue;
-        };
-        let number = {
-            let mut state = shared.lock();
-            if state.stopped {
-                break;
-            }
-            if let Ok(copy) = socket.try_clone() {
-                state.open.push(copy);
-            }
-            state.connections += 1;
-            state.connections - 1
-        };
-        let (options, shared) = (Arc::clone(options), Arc::clone(shared));
-        threads.push(std::thread::spawn(move || {
-            // Ends with the connection, in whatever way.
-            let _ = converse(socket, number, &options, &shared);
-        }));
-    }
-    for thread in threads {
-        let _ = thread.join();
+        self.server.clients().len()
     }
 }
 
@@ -220,8 +149,7 @@ fn converse(
                     tls: stream.is_tls(),
                     connection: number,
                 };
-                shared.lock().letters.push(letter);
-                shared.changed.notify_all();
+                shared.change(|state| state.letters.push(letter));
                 in_data = false;
                 out.extend_from_slice(b"250 2.0.0 taken\r\n");
                 continue;

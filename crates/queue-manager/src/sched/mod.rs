@@ -8,6 +8,7 @@ mod active;
 mod backoff;
 mod lane;
 mod random;
+mod running;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]
@@ -36,6 +37,7 @@ pub use types::{
 use active::{Part, Stage};
 use lane::{Job, Lanes};
 use random::Random;
+use running::Running;
 use waiting::Waiting;
 
 /// Most messages whose envelopes are held in memory. The others wait as an id each.
@@ -56,6 +58,14 @@ pub const TROUBLE_MS: u64 = 60_000;
 /// A message is given up for its age only after this many attempts: a clock that jumps must not
 /// return the whole queue.
 pub const ATTEMPTS_BEFORE_EXPIRY: u32 = 3;
+
+/// How long remote-send may have a transaction, in milliseconds. It gives each of them up by
+/// itself after six hours, which is beyond all of SMTP's own times for a host that answers at all
+/// (RFC 5321, 4.5.3.2): a transaction without an answer after these eight has been forgotten.
+pub const REMOTE_ANSWER_MAX_MS: u64 = 8 * 3_600_000;
+
+/// What is said of a delivery that was never answered.
+const NO_ANSWER: &str = "delivery agent did not answer";
 
 /// Where a known message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +90,7 @@ pub struct Sched<R> {
     active: HashMap<QueueId, Active>,
     lanes: Lanes,
     /// Deliveries under way.
-    running: HashMap<u64, Job>,
+    running: Running,
     next_number: u64,
     /// States that could not be written: entered again when the message is loaded next.
     unwritten: HashMap<QueueId, Vec<(u32, State)>>,
@@ -103,7 +113,7 @@ impl<R: Resolve> Sched<R> {
             loading: 0,
             active: HashMap::new(),
             lanes,
-            running: HashMap::new(),
+            running: Running::default(),
             next_number: seed >> 1,
             unwritten: HashMap::new(),
             draining: false,
@@ -123,12 +133,20 @@ impl<R: Resolve> Sched<R> {
 
     /// When the next [`Event::Tick`] is of use, in monotonic milliseconds.
     pub fn next_tick(&self) -> Option<u64> {
-        self.waiting.next_due()
+        [self.waiting.next_due(), self.running.next_overdue()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Deliveries under way.
     pub fn running(&self) -> usize {
         self.running.len()
+    }
+
+    /// Whether a delivery has not been answered for all of its recipients.
+    pub fn is_running(&self, number: u64) -> bool {
+        self.running.contains(number)
     }
 
     /// Messages known: (loaded, waiting for memory, waiting for time).
@@ -181,6 +199,9 @@ impl<R: Resolve> Sched<R> {
             Event::NotLoaded(id, error) => self.not_loaded(now, id, error),
             Event::Answered(number, answer) => self.answered(now, number, &answer),
             Event::Void(number) => self.void(now, number),
+            Event::Overdue(number) => {
+                self.unanswered(now, number);
+            }
             Event::Saved(id, worked) => self.saved(now, id, worked),
             Event::Reported(id, report) => self.reported(now, id, report.is_some()),
             Event::Unreportable(id) => self.reported(now, id, true),
@@ -297,7 +318,7 @@ impl<R: Resolve> Sched<R> {
     }
 
     fn answered(&mut self, now: Now, number: u64, answer: &Answer) {
-        let Some(job) = self.running.get_mut(&number) else {
+        let Some(job) = self.running.get_mut(number) else {
             return;
         };
         let (id, lane) = (job.id, job.lane);
@@ -319,7 +340,7 @@ impl<R: Resolve> Sched<R> {
             self.lanes.worked(lane);
         }
         if over {
-            self.running.remove(&number);
+            self.running.remove(number);
         }
         if out_of_order {
             if let Some((key, wait_ms)) =
@@ -413,7 +434,7 @@ impl<R: Resolve> Sched<R> {
     }
 
     fn void(&mut self, now: Now, number: u64) {
-        let Some(job) = self.running.remove(&number) else {
+        let Some(job) = self.running.remove(number) else {
             return;
         };
         self.lanes.finished(job.lane);
@@ -422,19 +443,36 @@ impl<R: Resolve> Sched<R> {
         };
         if message.repeat || message.retry.attempts > 0 {
             // Not the first time: perhaps this message is what kills the deliverer.
-            let lost = Answer {
-                status: Status::SYSTEM_DEFERRED,
-                scope: Scope::Recipient,
-                host: String::new(),
-                text: "the delivering process went away".into(),
-                recipients: Vec::new(),
-            };
-            self.apply(now, job.id, &job.indices, &lost);
+            self.lost(now, &job, "the delivering process went away");
         } else {
             message.repeat = true;
             message.put_off(&job.indices, self.random.around(1_000), None);
         }
         self.conclude(now, job.id);
+    }
+
+    /// A delivery that nobody will answer any more counts as an attempt: perhaps this message is
+    /// what made the deliverer hang. `false`: it is not under way.
+    fn unanswered(&mut self, now: Now, number: u64) -> bool {
+        let Some(job) = self.running.remove(number) else {
+            return false;
+        };
+        self.lanes.finished(job.lane);
+        self.lost(now, &job, NO_ANSWER);
+        self.conclude(now, job.id);
+        true
+    }
+
+    /// Defers what a deliverer has taken with it.
+    fn lost(&mut self, now: Now, job: &Job, text: &str) {
+        let lost = Answer {
+            status: Status::SYSTEM_DEFERRED,
+            scope: Scope::Recipient,
+            host: String::new(),
+            text: text.into(),
+            recipients: Vec::new(),
+        };
+        self.apply(now, job.id, &job.indices, &lost);
     }
 
     /// When nothing of a message is under way: report, then remove, save or put off.
@@ -604,6 +642,11 @@ impl<R: Resolve> Sched<R> {
 
     /// Starts what can be started.
     fn advance(&mut self, now: Now) {
+        while let Some(number) = self.running.pop_overdue(now.mono_ms) {
+            if self.unanswered(now, number) {
+                self.out.push_back(Action::Abandon(number));
+            }
+        }
         if self.draining {
             return;
         }
@@ -614,7 +657,7 @@ impl<R: Resolve> Sched<R> {
         self.load();
         self.lanes.forget(now.mono_ms);
         while let Some(job) = self.lanes.next() {
-            self.start(job);
+            self.start(now, job);
         }
         let room = self.lanes.unparked();
         if !room.is_empty() {
@@ -637,7 +680,7 @@ impl<R: Resolve> Sched<R> {
         }
     }
 
-    fn start(&mut self, job: Job) {
+    fn start(&mut self, now: Now, job: Job) {
         let number = self.next_number;
         self.next_number = self.next_number.wrapping_add(1);
         let Some(message) = self.active.get_mut(&job.id) else {
@@ -645,22 +688,29 @@ impl<R: Resolve> Sched<R> {
         };
         message.set(&job.indices, Part::Running);
         let repeat = message.repeat || message.retry.attempts > 0;
-        let action = match self.lanes.key(job.lane) {
-            LaneKey::Local(user) => Action::Local {
-                number,
-                id: job.id,
-                user,
-                index: job.indices.first().copied().unwrap_or(0),
-                repeat,
-            },
-            LaneKey::Remote(hop) => Action::Remote {
-                number,
-                id: job.id,
-                hop,
-                indices: job.indices.clone(),
-            },
+        let (longest_ms, action) = match self.lanes.key(job.lane) {
+            LaneKey::Local(user) => (
+                self.limits.local_answer_ms,
+                Action::Local {
+                    number,
+                    id: job.id,
+                    user,
+                    index: job.indices.first().copied().unwrap_or(0),
+                    repeat,
+                },
+            ),
+            LaneKey::Remote(hop) => (
+                REMOTE_ANSWER_MAX_MS,
+                Action::Remote {
+                    number,
+                    id: job.id,
+                    hop,
+                    indices: job.indices.clone(),
+                },
+            ),
         };
-        self.running.insert(number, job);
+        let overdue = now.mono_ms.saturating_add(longest_ms);
+        self.running.insert(number, job, overdue);
         self.out.push_back(action);
     }
 }

@@ -16,6 +16,7 @@ use queue::{Envelope, Recipient, Role};
 use super::*;
 
 const START: i64 = 1_700_000_000;
+const LOCAL_ANSWER_MS: u64 = 900_000;
 
 struct Addresses;
 
@@ -39,6 +40,8 @@ struct Trouble {
     defer: u64,
     fail: u64,
     void: u64,
+    /// Deliveries that are never answered, or hours too late.
+    hang: u64,
     /// One crash per so many events; 0: none.
     crash: u64,
 }
@@ -87,6 +90,7 @@ fn limits() -> Limits {
         ),
         local: 20,
         local_per_user: 2,
+        local_answer_ms: LOCAL_ANSWER_MS,
         remote: 30,
         remote_per_destination: 5,
     }
@@ -245,6 +249,7 @@ impl World {
                 if status == Status::DELIVERED {
                     self.deliver(id, index, repeat);
                 }
+                let delay = delay + self.hang(id, index);
                 let answer = Answer {
                     status,
                     scope: Scope::Recipient,
@@ -283,7 +288,11 @@ impl World {
                     self.after(delay, Event::Void(number));
                     return;
                 }
+                let delay = delay + self.hang(id, indices[0]);
                 for index in indices {
+                    if delay > REMOTE_ANSWER_MAX_MS {
+                        self.fate(id, index).disturbed = true;
+                    }
                     let status = self.status();
                     if status == Status::DELIVERED {
                         self.deliver(id, index, false);
@@ -370,9 +379,22 @@ impl World {
                     self.fate(id, index).dropped += 1;
                 }
             }
+            Action::Abandon(number) => {
+                self.lanes.remove(&number);
+                self.running.remove(&number);
+            }
             Action::PutOff(_) => {}
             Action::Note(_) => self.notes += 1,
         }
+    }
+
+    /// How much later than usual a deliverer answers, in milliseconds: mostly not at all.
+    fn hang(&mut self, id: QueueId, index: u32) -> u64 {
+        if !self.chance(self.trouble.hang) {
+            return 0;
+        }
+        self.fate(id, index).disturbed = true;
+        REMOTE_ANSWER_MAX_MS + self.random.next() % 1_000
     }
 
     fn status(&mut self) -> Status {
@@ -563,7 +585,24 @@ fn broken_disk_and_deliverers_that_go_away() {
                 defer: 20,
                 fail: 5,
                 void: 10,
+                hang: 0,
                 crash: 0,
+            },
+        );
+    }
+}
+
+#[test]
+fn deliverers_that_hang() {
+    for seed in seeds(3_000_000) {
+        simulate(
+            seed,
+            60,
+            Trouble {
+                defer: 20,
+                fail: 5,
+                hang: 15,
+                ..Trouble::default()
             },
         );
     }
@@ -580,6 +619,7 @@ fn crashes() {
                 defer: 20,
                 fail: 5,
                 void: 5,
+                hang: 3,
                 crash: 150,
             },
         );
@@ -593,6 +633,7 @@ fn the_same_seed_is_the_same_run() {
         defer: 20,
         fail: 5,
         void: 5,
+        hang: 3,
         crash: 0,
     };
     assert_eq!(simulate(7, 50, trouble), simulate(7, 50, trouble));

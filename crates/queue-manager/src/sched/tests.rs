@@ -22,6 +22,7 @@ impl Resolve for Addresses {
 }
 
 const DAY_MS: u64 = 86_400_000;
+const LOCAL_ANSWER_MS: u64 = 900_000;
 
 fn limits() -> Limits {
     Limits {
@@ -31,6 +32,7 @@ fn limits() -> Limits {
         ),
         local: 4,
         local_per_user: 2,
+        local_answer_ms: LOCAL_ANSWER_MS,
         remote: 6,
         remote_per_destination: 5,
     }
@@ -735,4 +737,68 @@ fn draining_starts_nothing() {
         }),
         []
     );
+}
+
+#[test]
+fn a_delivery_that_is_not_answered_is_deferred_when_its_time_is_over() {
+    for (to, time_ms) in [
+        ("bo@here", LOCAL_ANSWER_MS),
+        ("bo@far", REMOTE_ANSWER_MAX_MS),
+    ] {
+        let mut bench = Bench::new();
+        let (id, actions) = bench.send("a@here", &[to]);
+        let number = numbers(&actions)[0];
+        let at = bench.now.mono_ms + time_ms;
+        assert_eq!(bench.sched.next_tick(), Some(at));
+        assert_eq!(bench.later(time_ms - 1), []);
+        let actions = bench.later(1);
+        assert!(actions.contains(&Action::Abandon(number)), "{actions:?}");
+        let deferral = saved(&actions).unwrap();
+        assert_eq!(deferral.retry.attempts, 1);
+        assert_eq!(deferral.outcomes[0].status, Status::SYSTEM_DEFERRED);
+        assert_eq!(deferral.outcomes[0].text, NO_ANSWER);
+        assert_eq!((bench.sched.running(), bench.sched.next_tick()), (0, None));
+        // What comes after all is too late.
+        let late = bench.answer(number, Status::DELIVERED, Scope::Recipient);
+        assert_eq!(late, []);
+        // The next attempt looks for what the first one may have left.
+        bench.on(Event::Saved(id, true));
+        bench.later(70_000);
+        let letter = bench.letter("a@here", &[to]);
+        let retry = Retry {
+            attempts: 1,
+            ..Retry::default()
+        };
+        let actions = bench.load(id, letter, retry);
+        assert!(
+            matches!(
+                actions[..],
+                [Action::Local { repeat: true, .. } | Action::Remote { .. }]
+            ),
+            "{actions:?}"
+        );
+    }
+}
+
+#[test]
+fn recipients_answered_in_time_are_not_asked_for_again() {
+    let mut bench = Bench::new();
+    let (_, actions) = bench.send("a@here", &["r@far", "s@far"]);
+    let number = numbers(&actions)[0];
+    let answer = Answer {
+        status: Status::DELIVERED,
+        scope: Scope::Recipient,
+        host: "h".into(),
+        text: String::new(),
+        recipients: vec![1],
+    };
+    bench.on(Event::Answered(number, answer));
+    // The shell has found out that nobody is there: no order to abandon anything follows.
+    let actions = without_notes(bench.on(Event::Overdue(number)));
+    let [Action::Save { deferral, .. }] = &actions[..] else {
+        panic!("{actions:?}")
+    };
+    assert_eq!(deferral.outcomes[0].recipients, [0]);
+    assert_eq!(deferral.marks, [(1, State::Delivered)]);
+    assert_eq!(bench.on(Event::Overdue(number)), []);
 }

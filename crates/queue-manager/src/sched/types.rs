@@ -47,6 +47,8 @@ pub struct Limits {
     pub local: usize,
     /// Local deliveries at once to one user.
     pub local_per_user: usize,
+    /// How long a local delivery may take, in milliseconds.
+    pub local_answer_ms: u64,
     /// Remote transactions at once.
     pub remote: usize,
     /// Remote transactions at once to one destination, at most.
@@ -110,6 +112,8 @@ pub enum Event {
     Answered(u64, Answer),
     /// A delivery will never be answered: whoever had it is gone.
     Void(u64),
+    /// A delivery will never be answered: whoever has it lives, but does not answer anything.
+    Overdue(u64),
     /// Answer to [`Action::Save`]: whether it has worked.
     Saved(QueueId, bool),
     /// Answer to [`Action::Report`]: the report's own id once it is in the queue.
@@ -207,6 +211,9 @@ pub enum Action {
         /// Where it lies.
         place: Place,
     },
+    /// This delivery has had its time without an answer and is deferred: whoever has it is of no
+    /// more use.
+    Abandon(u64),
     /// The message is out of memory and stays where it is.
     PutOff(QueueId),
     /// Something for the log.

@@ -55,6 +55,7 @@ pub struct House {
     trigger: (Packets, Packets),
     deliver: (Packets, Packets),
     remote: (Packets, Packets),
+    replace: (Packets, Packets),
     pid: Option<u32>,
     log: Option<Receiver<String>>,
     seen: Vec<String>,
@@ -88,19 +89,28 @@ fn receive(socket: &Packets) -> (Vec<u8>, Option<OwnedFd>) {
 impl House {
     /// A house that runs.
     pub fn start() -> Self {
-        let mut house = Self::prepare();
+        Self::start_with("")
+    }
+
+    /// A house with more in its configuration.
+    pub fn start_with(more: &str) -> Self {
+        let mut house = Self::prepare_with(more);
         house.again();
         house
     }
 
     /// A house whose queue-manager does not run yet.
     pub fn prepare() -> Self {
+        Self::prepare_with("")
+    }
+
+    fn prepare_with(more: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path();
         let file = root.join("hikyaku.toml");
         let text = format!(
             "root = \"{}\"\nhostname = \"mx.here.example\"\ndomains = [\"here.example\"]\n\
-             [users]\nsystem = false\n[log]\ntarget = \"stderr\"\nlevel = \"debug\"\n",
+             [users]\nsystem = false\n[log]\ntarget = \"stderr\"\nlevel = \"debug\"\n{more}",
             root.display()
         );
         fs::write(&file, text).unwrap();
@@ -126,6 +136,7 @@ impl House {
             trigger: pair(),
             deliver: pair(),
             remote: pair(),
+            replace: pair(),
             pid: None,
             log: None,
             seen: Vec::new(),
@@ -149,6 +160,7 @@ impl House {
             .give("trigger", self.trigger.1.as_fd())
             .give("deliver", self.deliver.1.as_fd())
             .give("remote", self.remote.1.as_fd())
+            .give("replace", self.replace.1.as_fd())
             .stderr(error.as_fd());
         if is_root() {
             spawn = spawn.identity(Identity {
@@ -377,12 +389,16 @@ impl House {
         let user = match ToParent::decode(&octets).unwrap() {
             ToParent::Hello => panic!("a hello out of turn"),
             ToParent::Worker { user } => user.to_owned(),
+            ToParent::Kill { .. } => panic!("no worker was slow"),
         };
         let (ours, theirs) = Packets::pair().unwrap();
         let mut packet = Vec::new();
-        FromParent::Worker { user: &user }
-            .encode(&mut packet)
-            .unwrap();
+        FromParent::Worker {
+            user: &user,
+            worker: 1,
+        }
+        .encode(&mut packet)
+        .unwrap();
         self.deliver.0.send(&packet, Some(theirs.as_fd())).unwrap();
         self.made += 1;
         self.workers.insert(self.made, (user, ours));
@@ -472,6 +488,11 @@ impl House {
 
     /// Says that the first recipient of a transaction has got it.
     pub fn answer_transaction(&self, number: u64) {
+        self.answer_transaction_for(number, 0);
+    }
+
+    /// The same of another recipient.
+    pub fn answer_transaction_for(&self, number: u64, index: u32) {
         let mut packet = Vec::new();
         let answer = Answer {
             number,
@@ -479,9 +500,36 @@ impl House {
             scope: queue::wire::remote::Scope::Recipient,
             host: "h",
             text: "",
-            recipients: vec![0],
+            recipients: vec![index],
         };
         FromRemote::Answer(answer).encode(&mut packet).unwrap();
+        self.remote.0.send(&packet, None).unwrap();
+    }
+
+    /// Takes the order to kill a worker; its number.
+    pub fn killed_worker(&self) -> u32 {
+        let (octets, _) = receive(&self.deliver.0);
+        match ToParent::decode(&octets) {
+            Ok(ToParent::Kill { worker }) => worker,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Takes what mail-start is asked to replace.
+    pub fn to_replace(&self) -> Vec<u8> {
+        receive(&self.replace.0).0
+    }
+
+    /// Takes the question whether remote-send lives.
+    pub fn asked_for_life(&self) {
+        let (octets, _) = receive(&self.remote.0);
+        assert_eq!(ToRemote::decode(&octets), Ok(ToRemote::Ping));
+    }
+
+    /// Says that it does.
+    pub fn remote_lives(&self) {
+        let mut packet = Vec::new();
+        FromRemote::Alive.encode(&mut packet).unwrap();
         self.remote.0.send(&packet, None).unwrap();
     }
 

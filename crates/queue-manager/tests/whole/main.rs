@@ -7,6 +7,7 @@ mod house;
 
 use std::os::unix::fs::FileExt;
 
+use daemon::start::{REPLACE_DELIVER, REPLACE_REMOTE};
 use house::{House, Work, envelope};
 use queue::format::state::State;
 use queue::reply::{Class, Status};
@@ -395,4 +396,101 @@ fn roles_reach_the_file() {
     let id = house.write(with.clone(), TEXT);
     let store = house.store();
     assert_eq!(store.read(id, Place::Incoming).unwrap().envelope, with);
+}
+
+#[test]
+fn a_worker_that_does_not_answer_is_killed_and_its_message_waits() {
+    let mut house = House::start_with("[queue]\ndelivery_time = \"1s\"\n");
+    let id = house.submit(envelope("", &["bo@here.example"]), TEXT);
+    let work = house.next_delivery();
+    assert_eq!(house.killed_worker(), 1);
+    house.wait("not-now", "did not answer");
+    house.wait("worker", "is killed");
+    house.drop_worker(&work);
+    let other = house.submit(envelope("", &["bo@here.example"]), TEXT);
+    let work = house.next_delivery();
+    assert_eq!(work.id, other);
+    house.answer(&work, Status::DELIVERED);
+    house.wait("removed", other.as_str());
+    house.terminate();
+    house.wait_end();
+    let message = house.store().read(id, Place::Deferred).unwrap();
+    assert_eq!(message.states, [State::Waiting]);
+    assert_eq!(message.retry.attempts, 1);
+}
+
+#[test]
+fn a_silent_parent_is_replaced_and_its_successor_asked() {
+    let mut house = House::start_with("[queue]\nanswer_time = \"1s\"\n");
+    let id = house.submit(envelope("", &["bo@here.example"]), TEXT);
+    house.swallow_worker_request();
+    assert_eq!(house.to_replace(), REPLACE_DELIVER);
+    house.wait("no-answer", "program=local-deliver");
+    house.deliver_says_hello();
+    let work = house.next_delivery();
+    assert_eq!(
+        (work.id, work.repeat),
+        (id, false),
+        "it was never handed out"
+    );
+    house.answer(&work, Status::DELIVERED);
+    house.wait("removed", id.as_str());
+}
+
+#[test]
+fn a_slow_remote_send_is_left_alone_and_a_silent_one_replaced() {
+    let mut house = House::start_with("[queue]\nanswer_time = \"1s\"\n");
+    let id = house.submit(
+        envelope("al@here.example", &["r@far.example", "s@far.example"]),
+        TEXT,
+    );
+    house.next_transaction(|_, _| Vec::new());
+    for _ in 0..3 {
+        house.asked_for_life();
+        house.remote_lives();
+    }
+    house.asked_for_life();
+    assert_eq!(house.to_replace(), REPLACE_REMOTE);
+    house.wait("no-answer", "program=remote-send");
+    house.wait("not-now", "did not answer");
+    house.remote_says_hello();
+    house.terminate();
+    house.wait_end();
+    assert!(
+        house
+            .files()
+            .iter()
+            .any(|path| path.starts_with("deferred") && path.ends_with(id.as_str()))
+    );
+}
+
+/// Half answered by a process that died: the other half is not forgotten.
+#[test]
+fn the_rest_of_a_half_answered_transaction_is_asked_again() {
+    let mut house = House::start_with("[queue]\nretry = [\"1s\"]\n");
+    let id = house.submit(
+        envelope("al@here.example", &["r@far.example", "s@far.example"]),
+        TEXT,
+    );
+    house.next_transaction(|transaction, _| {
+        vec![Answer {
+            number: transaction.number,
+            status: Status::DELIVERED,
+            scope: Scope::Recipient,
+            host: "h",
+            text: "",
+            recipients: vec![0],
+        }]
+    });
+    house.wait("delivered", "r@far.example");
+    house.remote_says_hello();
+    let mut number = 0;
+    house.next_transaction(|transaction, _| {
+        let left: Vec<u32> = transaction.recipients.iter().map(|r| r.index).collect();
+        assert_eq!(left, [1]);
+        number = transaction.number;
+        Vec::new()
+    });
+    house.answer_transaction_for(number, 1);
+    house.wait("removed", id.as_str());
 }

@@ -7,6 +7,7 @@ use crate::reply::{Class, Status};
 const WORKER: u8 = b'W';
 const REFUSED: u8 = b'E';
 const DELIVERY: u8 = b'D';
+const KILL: u8 = b'K';
 
 /// What queue-manager says to local-deliver's parent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +18,11 @@ pub enum ToParent<'a> {
     Worker {
         /// The user's name as in the users table.
         user: &'a str,
+    },
+    /// This worker does not answer: kill it. No answer.
+    Kill {
+        /// The number that came with the worker.
+        worker: u32,
     },
 }
 
@@ -29,6 +35,8 @@ pub enum FromParent<'a> {
     Worker {
         /// The user asked for.
         user: &'a str,
+        /// The worker's number, for [`ToParent::Kill`].
+        worker: u32,
     },
     /// No worker: never (class 5, there is no such user any more) or not now (class 4).
     Refused {
@@ -87,6 +95,7 @@ impl<'a> ToParent<'a> {
         match self {
             Self::Hello => hello(out),
             Self::Worker { user } => put_user(&mut Packet::open(WORKER, out), user)?,
+            Self::Kill { worker } => Packet::open(KILL, out).u32(*worker),
         }
         Ok(())
     }
@@ -104,6 +113,9 @@ impl<'a> ToParent<'a> {
             WORKER => Self::Worker {
                 user: user(&mut fields)?,
             },
+            KILL => Self::Kill {
+                worker: fields.u32()?,
+            },
             other => return Err(WireError::Kind(other)),
         };
         fields.end()?;
@@ -119,7 +131,11 @@ impl<'a> FromParent<'a> {
     pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), WireError> {
         match *self {
             Self::Hello => hello(out),
-            Self::Worker { user } => put_user(&mut Packet::open(WORKER, out), user)?,
+            Self::Worker { user, worker } => {
+                let mut packet = Packet::open(WORKER, out);
+                put_user(&mut packet, user)?;
+                packet.u32(worker);
+            }
             Self::Refused { user, status, text } => {
                 refusal(status)?;
                 let mut packet = Packet::open(REFUSED, out);
@@ -143,6 +159,7 @@ impl<'a> FromParent<'a> {
         let answer = match kind {
             WORKER => Self::Worker {
                 user: user(&mut fields)?,
+                worker: fields.u32()?,
             },
             REFUSED => Self::Refused {
                 user: user(&mut fields)?,
@@ -423,7 +440,7 @@ mod tests {
         }
 
         #[test]
-        fn answers_round_trip(number: u64, status in status(), text in words(TEXT_MAX), user in words(USER_MAX)) {
+        fn answers_round_trip(number: u64, status in status(), text in words(TEXT_MAX), user in words(USER_MAX), worker: u32) {
             let mut out = Vec::new();
             let o = Outcome { number, status, text: &text };
             o.encode(&mut out).unwrap();
@@ -439,7 +456,14 @@ mod tests {
             let w = ToParent::Worker { user: &user };
             w.encode(&mut out).unwrap();
             prop_assert_eq!(ToParent::decode(&out), Ok(w));
-            prop_assert_eq!(FromParent::decode(&out), Ok(FromParent::Worker { user: &user }));
+            let w = FromParent::Worker { user: &user, worker };
+            w.encode(&mut out).unwrap();
+            prop_assert_eq!(FromParent::decode(&out), Ok(w));
+            cut(&out, |p| FromParent::decode(p).map(|_| ()));
+            let k = ToParent::Kill { worker };
+            k.encode(&mut out).unwrap();
+            prop_assert_eq!(ToParent::decode(&out), Ok(k));
+            cut(&out, |p| ToParent::decode(p).map(|_| ()));
         }
 
         #[test]

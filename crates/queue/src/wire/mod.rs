@@ -47,6 +47,10 @@ pub const RECIPIENTS_MAX: usize = 100;
 /// The whole of a hello packet, in both directions; see the module's page.
 pub const HELLO: &[u8] = b"H";
 
+/// The whole of a packet by which queue-manager asks remote-send whether it lives, and of the
+/// answer. The loop answers at once, however long its dialogues take.
+pub const PING: &[u8] = b"P";
+
 /// Where the content lies in the queue file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Content {

@@ -1,7 +1,8 @@
 //! Packets between queue-manager and remote-send.
 
 use super::{
-    ADDRESS_MAX, Content, Fields, HELLO, HOST_MAX, Packet, RECIPIENTS_MAX, TEXT_MAX, WireError,
+    ADDRESS_MAX, Content, Fields, HELLO, HOST_MAX, PING, Packet, RECIPIENTS_MAX, TEXT_MAX,
+    WireError,
 };
 use crate::id::QueueId;
 use crate::reply::{Class, Status};
@@ -14,6 +15,8 @@ const ANSWER: u8 = b'A';
 pub enum ToRemote<'a> {
     /// The answer to remote-send's hello: what follows is meant for this process.
     Hello,
+    /// Do you live?
+    Ping,
     /// Carry this message; the packet brings the queue file as a read-only descriptor.
     Transaction(Transaction<'a>),
 }
@@ -23,6 +26,8 @@ pub enum ToRemote<'a> {
 pub enum FromRemote<'a> {
     /// remote-send has just started; transactions asked for before are void.
     Hello,
+    /// The answer to [`ToRemote::Ping`].
+    Alive,
     /// The outcome of some recipients.
     Answer(Answer<'a>),
 }
@@ -109,11 +114,8 @@ impl<'a> ToRemote<'a> {
     /// A field over its limit, empty where it may not be, or with control characters.
     pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), WireError> {
         match self {
-            Self::Hello => {
-                out.clear();
-                out.extend_from_slice(HELLO);
-                Ok(())
-            }
+            Self::Hello => fixed(HELLO, out),
+            Self::Ping => fixed(PING, out),
             Self::Transaction(transaction) => transaction.encode(out),
         }
     }
@@ -126,6 +128,9 @@ impl<'a> ToRemote<'a> {
         if packet == HELLO {
             return Ok(Self::Hello);
         }
+        if packet == PING {
+            return Ok(Self::Ping);
+        }
         Transaction::decode(packet).map(Self::Transaction)
     }
 }
@@ -137,11 +142,8 @@ impl<'a> FromRemote<'a> {
     /// A field over its limit, empty where it may not be, or with control characters.
     pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), WireError> {
         match self {
-            Self::Hello => {
-                out.clear();
-                out.extend_from_slice(HELLO);
-                Ok(())
-            }
+            Self::Hello => fixed(HELLO, out),
+            Self::Alive => fixed(PING, out),
             Self::Answer(answer) => answer.encode(out),
         }
     }
@@ -154,8 +156,18 @@ impl<'a> FromRemote<'a> {
         if packet == HELLO {
             return Ok(Self::Hello);
         }
+        if packet == PING {
+            return Ok(Self::Alive);
+        }
         Answer::decode(packet).map(Self::Answer)
     }
+}
+
+/// A packet that is always the same.
+fn fixed(packet: &[u8], out: &mut Vec<u8>) -> Result<(), WireError> {
+    out.clear();
+    out.extend_from_slice(packet);
+    Ok(())
 }
 
 impl<'a> Transaction<'a> {
@@ -443,6 +455,9 @@ mod tests {
         assert_eq!(Answer::decode(b""), Err(WireError::Short));
         assert_eq!(ToRemote::decode(HELLO), Ok(ToRemote::Hello));
         assert_eq!(FromRemote::decode(HELLO), Ok(FromRemote::Hello));
+        assert_eq!(ToRemote::decode(PING), Ok(ToRemote::Ping));
+        assert_eq!(FromRemote::decode(PING), Ok(FromRemote::Alive));
+        assert_eq!(ToRemote::decode(b"PP"), Err(WireError::Kind(b'P')));
     }
 
     fn words(min: usize, max: usize) -> impl Strategy<Value = String> {
@@ -500,8 +515,8 @@ mod tests {
         }
 
         #[test]
-        fn any_octets(kind in 0..4usize, bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let mut packet = vec![[REQUEST, ANSWER, b'H', 0][kind]];
+        fn any_octets(kind in 0..5usize, bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let mut packet = vec![[REQUEST, ANSWER, b'H', b'P', 0][kind]];
             packet.extend_from_slice(&bytes);
             let mut out = Vec::new();
             if let Ok(x) = ToRemote::decode(&packet) { x.encode(&mut out).unwrap(); prop_assert_eq!(&out, &packet); }

@@ -15,6 +15,7 @@ use smtp::client::TlsUse;
 use super::{Phase, Server};
 use crate::body::Body;
 use crate::connection::{Connection, Opening};
+use crate::hop::Hop;
 use crate::job::{Job, own, unroutable};
 use crate::settings::{CONNECTS_MAX, SESSIONS_MAX};
 
@@ -44,7 +45,12 @@ impl Server {
                 );
                 return job.give_up(&verdict, &mut self.answers);
             };
-            job.plan = Some(Plan::new(target, &self.settings.own));
+            let own = match &job.hop {
+                Hop::Mx(_) => Arc::clone(&self.settings.own),
+                // Named by the admin: perhaps a filter on this very host.
+                Hop::Host(..) => Arc::default(),
+            };
+            job.plan = Some(Plan::new(target, own));
             job.port = port;
         }
         loop {
@@ -104,7 +110,7 @@ impl Server {
         }
     }
 
-    fn log_end(&self, job: &Job, why: &str) {
+    pub(super) fn log_end(&self, job: &Job, why: &str) {
         log::info("unreachable")
             .kv("id", job.id.as_str())
             .kv("hop", job.hop.as_str())

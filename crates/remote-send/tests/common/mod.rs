@@ -29,6 +29,7 @@ pub struct Fixture {
     pid: u32,
     packets: Packets,
     answers: Receiver<Option<Answer>>,
+    lives: Receiver<()>,
     log: Option<std::thread::JoinHandle<String>>,
     next: u64,
     _root: tempfile::TempDir,
@@ -53,6 +54,12 @@ impl Fixture {
         let mut hello = Vec::new();
         ToRemote::Hello.encode(&mut hello).unwrap();
         self.packets.send(&hello, None).unwrap();
+    }
+
+    /// Asks whether it lives, and waits for the answer.
+    pub fn ping(&self) {
+        self.packets.send(queue::wire::PING, None).unwrap();
+        self.lives.recv_timeout(PATIENCE).expect("it lives");
     }
 
     /// Whether the program says hello in this time.
@@ -98,6 +105,7 @@ impl Fixture {
         let receiver = near.try_clone().unwrap();
         receiver.set_nonblocking(false).unwrap();
         let (sender, answers) = channel();
+        let (alive, lives) = channel();
         std::thread::spawn(move || {
             let mut buffer = vec![0; PACKET_MAX];
             while let Ok(packet) = receiver.recv(&mut buffer) {
@@ -106,6 +114,12 @@ impl Fixture {
                 }
                 let item = match FromRemote::decode(&buffer[..packet.length]).unwrap() {
                     FromRemote::Hello => None,
+                    FromRemote::Alive => {
+                        if alive.send(()).is_err() {
+                            return;
+                        }
+                        continue;
+                    }
                     FromRemote::Answer(answer) => Some(Answer {
                         number: answer.number,
                         status: answer.status.to_string(),
@@ -124,6 +138,7 @@ impl Fixture {
             pid,
             packets: near,
             answers,
+            lives,
             log: Some(log),
             next: 100,
             _root: root,

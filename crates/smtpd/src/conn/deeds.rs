@@ -119,7 +119,7 @@ impl Conn {
                 .send();
             return Err(SpoolError::Full);
         }
-        let (seconds, id) = (clock::unix_seconds(), spool::new_id());
+        let (seconds, id) = (clock::unix_seconds(), shop.ids.next());
         let role = match self.name.role {
             Role::Mx => queue::Role::Mx,
             Role::Submission | Role::Submissions => queue::Role::Submission,
