@@ -6,9 +6,11 @@
 //! * [`own`]: our own rules for mail, from events;
 //! * [`source`]: log files, the journal, the daemons' events;
 //! * [`state`]: what survives a restart;
-//! * [`watch`]: the daemon that decides, [`fire`]: the one that may change the firewall.
+//! * [`watch`]: the daemon that decides, [`fire`]: the one that may change the firewall,
+//!   [`act`]: the one that runs other actions and may ask the network.
 #![forbid(unsafe_code)]
 
+pub mod act;
 pub mod date;
 pub mod f2b;
 pub mod fire;

@@ -1,6 +1,7 @@
-//! banwatch: reads logs and events, decides who is banned; with `--fire`, changes the firewall.
+//! banwatch: reads logs and events, decides who is banned; with `--fire`, changes the firewall;
+//! with `--act`, runs other actions and looks up names; with `--journal`, runs `journalctl`.
 //!
-//! Two processes of one program. Design: docs/banwatch.md.
+//! Processes of one program. Design: docs/banwatch.md.
 #![forbid(unsafe_code)]
 
 mod start;
@@ -8,9 +9,14 @@ mod start;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    daemon::memory::frugal();
     daemon::main("banwatch", |mut start| {
         if start.flag("--fire") {
             start::fire(start)
+        } else if start.flag("--journal") {
+            start::relay(start)
+        } else if start.flag("--act") {
+            start::act(start)
         } else {
             start::watch(start)
         }

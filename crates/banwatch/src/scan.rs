@@ -2,6 +2,10 @@
 
 /// Octets of a text that are looked for; what follows is left to the pattern.
 pub const PREFIX_MAX: usize = 12;
+/// Places of a line that are looked at in turn.
+const LANES: usize = 4;
+/// Octets of a line from which that pays.
+const LANES_MIN: usize = 4 * PREFIX_MAX;
 
 /// An automaton (Aho and Corasick, 1975) over the texts that filters need.
 #[derive(Clone, Debug)]
@@ -16,6 +20,8 @@ pub struct Scanner {
     /// Texts that end in state `first_hit + (i << shift)`.
     found: Vec<Vec<u32>>,
     words: usize,
+    /// The longest text but its last octet.
+    overlap: usize,
 }
 
 /// One bit for each text.
@@ -109,6 +115,12 @@ impl Scanner {
             first_hit: (quiet.len() as u32) << shift,
             found: loud.iter().map(|s| ends[*s].clone()).collect(),
             words: texts.len().div_ceil(64),
+            overlap: texts
+                .iter()
+                .map(|t| t.len())
+                .max()
+                .unwrap_or(0)
+                .saturating_sub(1),
         }
     }
 
@@ -119,20 +131,68 @@ impl Scanner {
     }
 
     /// Sets in `hits` ([`Scanner::words`] long) the bits of the texts that `line` contains.
+    ///
+    /// Each step waits for the table to answer the one before it, so a line of some length is run
+    /// through in four places at once; the places overlap by as much as a text can be cut.
     pub fn scan(&self, line: &[u8], hits: &mut Hits) {
         hits.clear();
         hits.resize(self.words, 0);
+        if line.len() < LANES_MIN {
+            return self.run(line, hits);
+        }
+        // Lanes begin at 0, step, 2 step, 3 step and have one length, to the end of the line.
+        let step = (line.len() - self.overlap) / LANES;
+        let length = line.len() - (LANES - 1) * step;
+        let lane = |n: usize| line.get(n * step..n * step + length).unwrap_or(&[]);
+        let (one, two, three, four) = (lane(0), lane(1), lane(2), lane(3));
+        let (mut a, mut b, mut c, mut d) = (0u32, 0u32, 0u32, 0u32);
+        for (((w, x), y), z) in one.iter().zip(two).zip(three).zip(four) {
+            // No state and octet lead out of the table.
+            let (Some(w), Some(x), Some(y), Some(z)) = (
+                self.step(a, *w),
+                self.step(b, *x),
+                self.step(c, *y),
+                self.step(d, *z),
+            ) else {
+                return;
+            };
+            (a, b, c, d) = (w, x, y, z);
+            let loud = self.first_hit;
+            if a >= loud || b >= loud || c >= loud || d >= loud {
+                for s in [a, b, c, d] {
+                    self.mark(s, hits);
+                }
+            }
+        }
+    }
+
+    fn run(&self, line: &[u8], hits: &mut Hits) {
         let mut s = 0u32;
         for b in line {
-            let at = s as usize + self.class[*b as usize] as usize;
-            s = self.next.get(at).copied().unwrap_or(0);
+            let Some(next) = self.step(s, *b) else { return };
+            s = next;
             if s >= self.first_hit {
-                let i = ((s - self.first_hit) >> self.shift) as usize;
-                for n in self.found.get(i).map_or(&[][..], Vec::as_slice) {
-                    if let Some(w) = hits.get_mut(*n as usize / 64) {
-                        *w |= 1 << (n % 64);
-                    }
-                }
+                self.mark(s, hits);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn step(&self, state: u32, octet: u8) -> Option<u32> {
+        let at = state as usize + usize::from(self.class[usize::from(octet)]);
+        self.next.get(at).copied()
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn mark(&self, state: u32, hits: &mut Hits) {
+        let Some(loud) = state.checked_sub(self.first_hit) else {
+            return;
+        };
+        let found = self.found.get((loud >> self.shift) as usize);
+        for n in found.map_or(&[][..], Vec::as_slice) {
+            if let Some(w) = hits.get_mut(*n as usize / 64) {
+                *w |= 1 << (n % 64);
             }
         }
     }
@@ -161,15 +221,31 @@ mod tests {
         assert_eq!(scan(&["0123456789abcdef"], "0123456789abX"), [0]);
     }
 
+    #[test]
+    fn a_text_is_found_wherever_it_stands() {
+        for length in [LANES_MIN - 1, LANES_MIN, LANES_MIN + 1, 200, 203] {
+            for text in ["xyz", "abcdefghijkl", "abcdefghijklmnop"] {
+                for at in 0..=length - text.len() {
+                    let mut line = vec![b'.'; length];
+                    line[at..at + text.len()].copy_from_slice(text.as_bytes());
+                    let s = Scanner::new(&["other", text]);
+                    let mut hits = Hits::new();
+                    s.scan(&line, &mut hits);
+                    assert_eq!(hits, [2], "{text} at {at} of {length}");
+                }
+            }
+        }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(300))]
         #[test]
         fn finds_what_is_there(
-            texts in prop::collection::vec("[ab-d]{1,5}", 0..80),
-            line in "[a-e]{0,30}",
+            texts in prop::collection::vec("[ab-d]{1,5}|[ab]{10,14}", 0..80),
+            line in "[a-e]{0,260}",
         ) {
             let refs: Vec<&str> = texts.iter().map(String::as_str).collect();
-            let want: Vec<usize> = (0..refs.len()).filter(|i| line.contains(refs[*i])).collect();
+            let want: Vec<usize> = (0..refs.len()).filter(|i| line.contains(&refs[*i][..refs[*i].len().min(PREFIX_MAX)])).collect();
             prop_assert_eq!(scan(&refs, &line), want);
         }
     }

@@ -4,32 +4,35 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
+use banwatch::act::names::{HOSTS_FILE, Hosts};
+use banwatch::act::plan::JailPlan;
+use banwatch::act::serve::{self, Act};
 use banwatch::date::Zone;
-use banwatch::f2b::jail_conf::read_jails;
+use banwatch::f2b::failregex::UseDns;
+use banwatch::f2b::report::Report;
 use banwatch::f2b::store::{Disk, Loader};
 use banwatch::fire::addresses;
 use banwatch::fire::serve::{Fire, idle};
 use banwatch::own::judge::Judge;
 use banwatch::own::never::Never;
 use banwatch::source::follow::{Logs, Positions, places};
-use banwatch::source::journal;
+use banwatch::source::{journal, relay};
 use banwatch::state::file::StateFile;
 use banwatch::state::record::Record;
 use banwatch::watch::desk::Desk;
 use banwatch::watch::jails::{Jails, services};
-use banwatch::watch::serve::{Held, Journal, run};
+use banwatch::watch::serve::{Held, JOURNAL_POSITION, Journal, run};
 use banwatch::watch::settings::Settings;
-use banwatch::watch::walls::confinement;
+use banwatch::watch::walls::{confinement, looking_up};
 use config::Config;
-use daemon::capabilities::{Capability, keep_only};
+use daemon::capabilities::{Capability, keep_all, keep_only};
 use daemon::dir::Dir;
 use daemon::net::{Listener, bind_unix};
 use daemon::packet::Packets;
 use daemon::process::{self, Spawn};
 use daemon::signals::Signals;
-use daemon::{Confinement, Fatal, Start, clock, log};
+use daemon::{Confinement, Fatal, Start, clock, log, memory};
 
 /// The half that may change the firewall.
 pub fn fire(mut start: Start) -> Result<(), Fatal> {
@@ -39,7 +42,13 @@ pub fn fire(mut start: Start) -> Result<(), Fatal> {
     let signals = Signals::new()?;
     let never = Never::new(&settings.ignore, settings.loopback);
     let spare = watch.try_clone()?;
-    let fire = Fire::new(watch, never, settings.admin_ports, settings.limits);
+    let fire = Fire::new(
+        watch,
+        never,
+        settings.admin_ports,
+        settings.limits,
+        settings.backend,
+    );
     // Root's other powers go first; what is held by now is all that there will be. A container may
     // have withheld even this one.
     let kept: &[Capability] = match &fire {
@@ -47,7 +56,9 @@ pub fn fire(mut start: Start) -> Result<(), Fatal> {
         Err(_) => &[],
     };
     keep_only(kept).map_err(|e| Fatal::io("giving up capabilities", e))?;
+    let memory = memory::Start::look();
     let (confined, ready) = start.confine(Confinement::new())?;
+    memory.let_go();
     match fire {
         Ok(fire) => fire.run(&confined, signals, ready),
         Err(why) => {
@@ -55,6 +66,66 @@ pub fn fire(mut start: Start) -> Result<(), Fatal> {
             idle(&confined, &spare, signals, ready)
         }
     }
+}
+
+/// The one that runs actions and looks up names. It reads the same configuration as watch; over the
+/// pair it is told of bans, never of commands.
+pub fn act(mut start: Start) -> Result<(), Fatal> {
+    let tree = start.option("--fail2ban")?.map(PathBuf::from);
+    let observe = start.flag("--observe");
+    let config = start.config()?;
+    let settings = Settings::read(&config)?;
+    let watch = start.packets("act")?;
+    start.no_more_arguments()?;
+    let signals = Signals::new()?;
+    let plans = match tree.as_deref().or(settings.fail2ban.as_deref()) {
+        Some(tree) => plans(tree, &config, observe || settings.observe)?,
+        None => Vec::new(),
+    };
+    let dns = match config.remote.resolver {
+        Some(server) => dns::Settings::new(vec![server]),
+        None => {
+            dns::Settings::from_resolv_conf(&std::fs::read("/etc/resolv.conf").unwrap_or_default())
+                .0
+        }
+    };
+    let hosts = Hosts::parse(&std::fs::read(HOSTS_FILE).unwrap_or_default());
+    let runs = !plans.is_empty();
+    let act = Act {
+        watch,
+        plans,
+        hosts,
+        dns,
+    };
+    if !runs {
+        // Only names are looked up: no user's rights, no file, no program.
+        let (_, ready) = start.confine(looking_up(&config))?;
+        return serve::run(act, signals, ready);
+    }
+    if process::is_root() && settings.action_user != "root" {
+        process::user(&settings.action_user)
+            .map_err(|e| Fatal::setup(format!("ban.action_user: {e}")))?
+            .assume()
+            .map_err(|e| Fatal::io("becoming the user", e))?;
+    }
+    // As authd: what it starts would inherit a list of system calls.
+    keep_all().map_err(|e| Fatal::io("no_new_privs", e))?;
+    process::umask(0o022);
+    serve::run(act, signals, start.supervise())
+}
+
+/// What there is to run; watch says what can't be.
+fn plans(tree: &Path, config: &Config, observe: bool) -> Result<Vec<JailPlan>, Fatal> {
+    let mut loader = Loader::new(&Disk);
+    let report = Report::read(&mut loader, tree, config.hostname.as_str())
+        .map_err(|e| Fatal::setup(format!("{}: {e}", tree.display())))?;
+    let plans = report.jails.into_iter().map(|(_, mut plan)| {
+        if observe {
+            plan.actions.clear();
+        }
+        plan
+    });
+    Ok(plans.filter(JailPlan::runs).collect())
 }
 
 /// The half that decides.
@@ -86,10 +157,12 @@ pub fn watch(mut start: Start) -> Result<(), Fatal> {
     }
     let fire = match start.descriptor("fire") {
         Some(fd) => Some(Packets::from_fd(fd)?),
-        None if alone && !settings.observe && process::is_root() => Some(own_fire(&config)?),
+        None if alone && process::is_root() && !settings.observe && !settings.no_firewall => {
+            Some(own_fire(&config)?)
+        }
         None => None,
     };
-    let fire = fire.filter(|_| !settings.observe);
+    let fire = fire.filter(|_| !settings.observe && !settings.no_firewall);
     let mut never = Never::new(&settings.ignore, settings.loopback);
     match addresses::open().and_then(|route| addresses::ask(&route)) {
         Ok(own) => never.set_own(own),
@@ -104,16 +177,42 @@ pub fn watch(mut start: Start) -> Result<(), Fatal> {
     let loaded = settings
         .fail2ban
         .as_deref()
-        .map(|tree| load(tree, &mut jails, &mut desk));
-    let (log_places, from_journal) = loaded.transpose()?.unwrap_or_default();
+        .map(|tree| load(tree, &config, settings.observe, &mut jails, &mut desk));
+    let (log_places, from_journal, wants_act) = loaded.transpose()?.unwrap_or_default();
+    let mut act_is_ours = false;
+    let act = match start.descriptor("act") {
+        Some(fd) => Some(Packets::from_fd(fd)?),
+        None if alone && wants_act => {
+            act_is_ours = true;
+            Some(own_act(&config, &settings)?)
+        }
+        None => None,
+    };
+    if act.is_none() && wants_act {
+        log::warning("act")
+            .kv(
+                "state",
+                "not there: actions are not run, names are not looked up",
+            )
+            .send();
+    }
     let (state, positions) = open_state(&config, &settings, &mut desk)?;
     let logs = match log_places.is_empty() {
         true => None,
-        false => Some(Logs::new(log_places, positions).map_err(|e| Fatal::io("inotify", e))?),
+        false => {
+            let kept = positions.clone();
+            Some(Logs::new(log_places, kept).map_err(|e| Fatal::io("inotify", e))?)
+        }
     };
     let journal = match from_journal.is_empty() {
         true => None,
-        false => journal(&mut start, &from_journal, &mut jails)?,
+        false => Some(journal(
+            &mut start,
+            &config,
+            &from_journal,
+            &mut jails,
+            &positions,
+        )?),
     };
     let mut trusted = vec![process::own_uid()];
     if process::is_root() {
@@ -137,9 +236,12 @@ pub fn watch(mut start: Start) -> Result<(), Fatal> {
         events,
         trusted,
         fire,
+        act,
+        act_is_ours,
         state,
         control,
         zone: zone_in_mind(),
+        memory: memory::Start::look(),
     };
     let (confined, ready) = start.confine(confinement)?;
     run(&confined, held, signals, ready)
@@ -167,25 +269,63 @@ fn own_fire(config: &Config) -> Result<Packets, Fatal> {
     Ok(ours)
 }
 
-type Loaded = (Vec<banwatch::source::follow::Place>, Vec<usize>);
+/// Without mail-start we start the one that runs actions, too.
+fn own_act(config: &Config, settings: &Settings) -> Result<Packets, Fatal> {
+    let (ours, theirs) = Packets::pair()?;
+    let mut spawn = Spawn::new(std::env::current_exe()?)
+        .arg("--config")
+        .arg(&config.file)
+        .arg("--act")
+        .env(daemon::start::PARENT, std::process::id().to_string())
+        .give("act", theirs.as_fd());
+    if settings.observe {
+        spawn = spawn.arg("--observe");
+    }
+    if let Some(tree) = &settings.fail2ban {
+        spawn = spawn.arg("--fail2ban").arg(tree);
+    }
+    spawn
+        .start()
+        .map_err(|e| Fatal::io("starting the one for actions", e))?;
+    Ok(ours)
+}
+
+/// Places of logs, jails that read the journal, and whether act is needed.
+type Loaded = (Vec<banwatch::source::follow::Place>, Vec<usize>, bool);
 
 /// Reads fail2ban's tree: its jails, and where their lines come from.
-fn load(tree: &Path, jails: &mut Jails, desk: &mut Desk) -> Result<Loaded, Fatal> {
-    let fail = |e: &dyn std::fmt::Display| Fatal::setup(format!("{}: {e}", tree.display()));
+fn load(
+    tree: &Path,
+    config: &Config,
+    observe: bool,
+    jails: &mut Jails,
+    desk: &mut Desk,
+) -> Result<Loaded, Fatal> {
     let mut loader = Loader::new(&Disk);
-    let all = read_jails(&mut loader, tree).map_err(|e| fail(&e))?;
+    let report = Report::read(&mut loader, tree, config.hostname.as_str())
+        .map_err(|e| Fatal::setup(format!("{}: {e}", tree.display())))?;
+    for r in &report.remarks {
+        let line = match r.grave {
+            true => log::error("jail"),
+            false => log::warning("jail"),
+        };
+        line.kv("jail", &r.jail)
+            .kv("what", &r.what)
+            .kv("why", &r.why)
+            .send();
+    }
+    let mut wants_act = false;
     let services = services(&std::fs::read_to_string("/etc/services").unwrap_or_default());
     let (mut found, mut from_journal) = (Vec::new(), Vec::new());
-    for (name, conf) in all {
-        let conf = match conf {
-            Ok(conf) => conf,
-            Err(e) => {
-                log::error("jail").kv("jail", &name).val("error", e).send();
-                continue;
-            }
-        };
+    for (conf, mut plan) in report.jails {
+        if observe {
+            plan.actions.clear();
+        }
+        let names = matches!(conf.usedns, UseDns::Yes | UseDns::Warn);
+        wants_act |= plan.runs() || names || !conf.rules.ignore.names().is_empty();
+        let name = conf.name.clone();
         let (reads_journal, logs) = (conf.reads_journal(), conf.logs.clone());
-        let at = jails.add(conf, &services, desk);
+        let at = jails.add(conf, &plan, &services, desk);
         if reads_journal {
             from_journal.push(at);
             continue;
@@ -201,7 +341,7 @@ fn load(tree: &Path, jails: &mut Jails, desk: &mut Desk) -> Result<Loaded, Fatal
                 .send();
         }
     }
-    Ok((found, from_journal))
+    Ok((found, from_journal, wants_act))
 }
 
 /// Opens the state file and takes over what it remembers. Without it there is only forgetting.
@@ -246,28 +386,66 @@ fn directory(path: &Path, role: &str) -> std::io::Result<Dir> {
     Dir::open(path)
 }
 
-/// The journal's stream: given under the name `journal`, or that of a `journalctl` of our own.
+/// How much of the journal is read when nothing is known of it, in seconds.
+const JOURNAL_FIRST_LOOK: i64 = 600;
+
+/// The one that runs `journalctl`: it may start programs, and has no other right than to read the
+/// journal.
+pub fn relay(mut start: Start) -> Result<(), Fatal> {
+    let since = start.option("--since")?;
+    let since = since.and_then(|s| s.to_str()?.parse().ok()).unwrap_or(0);
+    let config = start.config()?;
+    let given = |fd: Option<OwnedFd>| fd.ok_or_else(|| Fatal::setup("started by banwatch only"));
+    let out = given(start.descriptor("journal"))?;
+    let alive = given(start.descriptor("alive"))?;
+    start.no_more_arguments()?;
+    if process::is_root() {
+        let groups: Vec<u32> = ["systemd-journal", "adm"]
+            .iter()
+            .filter_map(|g| process::group(g))
+            .collect();
+        process::user(&config.roles.ban)
+            .and_then(|user| user.assume_with(&groups))
+            .map_err(|e| Fatal::io("becoming the user", e))?;
+    }
+    keep_all().map_err(|e| Fatal::io("no_new_privs", e))?;
+    drop(start.supervise());
+    relay::run("journalctl", since, File::from(out), File::from(alive))
+        .map_err(|e| Fatal::io("journal", e))
+}
+
+/// The journal's stream: given under the name `journal`, or from a relay of our own. It goes on
+/// where it was left, or a while ago.
 fn journal(
     start: &mut Start,
+    config: &Config,
     from_journal: &[usize],
     jails: &mut Jails,
-) -> Result<Option<Journal>, Fatal> {
-    let pipe: OwnedFd = match start.descriptor("journal") {
-        Some(fd) => fd,
+    positions: &Positions,
+) -> Result<Journal, Fatal> {
+    let ago = clock::unix_seconds() - JOURNAL_FIRST_LOOK;
+    let last = positions.get(JOURNAL_POSITION).map_or_else(
+        || u64::try_from(ago).unwrap_or(0).saturating_mul(1_000_000),
+        |at| at.1,
+    );
+    let (pipe, alive): (OwnedFd, Option<OwnedFd>) = match start.descriptor("journal") {
+        Some(fd) => (fd, None),
         None => {
-            let child = Command::new("journalctl")
-                .args(["--quiet", "--output=export", "--follow", "--lines=0"])
-                .stdin(Stdio::null())
-                .stdout(Stdio::piped())
-                .spawn();
-            match child.map(|c| c.stdout) {
-                Ok(Some(out)) => out.into(),
-                Ok(None) => return Ok(None),
-                Err(e) => {
-                    log::error("journal").val("error", e).send();
-                    return Ok(None);
-                }
-            }
+            let (read, write) = std::io::pipe()?;
+            let (end, alive) = std::io::pipe()?;
+            let path = std::env::var_os("PATH");
+            Spawn::new(std::env::current_exe()?)
+                .arg("--config")
+                .arg(&config.file)
+                .arg("--journal")
+                .arg("--since")
+                .arg(last.to_string())
+                .env("PATH", path.unwrap_or_else(|| "/usr/bin:/bin".into()))
+                .give("journal", write.as_fd())
+                .give("alive", end.as_fd())
+                .start()
+                .map_err(|e| Fatal::io("starting the journal's reader", e))?;
+            (read.into(), Some(alive.into()))
         }
     };
     daemon::file::set_nonblocking(pipe.as_fd(), true)?;
@@ -280,9 +458,12 @@ fn journal(
         })
         .collect();
     let reader = journal::Reader::default();
-    Ok(Some(Journal {
+    Ok(Journal {
         pipe: File::from(pipe),
+        alive,
         reader,
         jails: of,
-    }))
+        last,
+        saved: 0,
+    })
 }

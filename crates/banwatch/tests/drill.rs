@@ -3,6 +3,8 @@
 //! Needs root for the full walls: `make check-root`. The child is this test's own binary.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod net;
+
 use std::io::Write;
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::unix::net::UnixStream;
@@ -10,8 +12,9 @@ use std::path::Path;
 use std::process::Command;
 
 use banwatch::fire::firewall::Firewall;
+use banwatch::fire::sets::Sets;
 use banwatch::fire::wire::Entry;
-use banwatch::watch::walls::confinement;
+use banwatch::watch::walls::{confinement, looking_up};
 use daemon::Confinement;
 use daemon::capabilities::{Capability, keep_only};
 use daemon::dir::Dir;
@@ -92,6 +95,46 @@ fn inside() {
             worked.push("changing logs");
         }
         worked
+    } else if part == "act" {
+        let config = config::Config::load(&root.join("hikyaku.toml")).unwrap();
+        let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = server.local_addr().unwrap();
+        looking_up(&config).enter().unwrap();
+        // Its own work goes on: a question, from a thread of its own.
+        let asks = std::thread::spawn(move || {
+            let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+            socket.connect(address).unwrap();
+            socket.send(b"?").unwrap()
+        });
+        assert_eq!(asks.join().unwrap(), 1);
+        let mut worked = forbidden(root);
+        // What asking takes.
+        worked.retain(|w| !["TCP", "UDP"].contains(w));
+        for file in ["log/mail.log", "hikyaku.toml"] {
+            if std::fs::File::open(root.join(file)).is_ok() {
+                worked.push("file of others");
+            }
+        }
+        worked
+    } else if part == "fire-ipset" {
+        unshare(CloneFlags::CLONE_NEWNET).unwrap();
+        let mut sets = Sets::open(None).unwrap();
+        keep_only(&[Capability::NET_ADMIN]).unwrap();
+        Confinement::new().enter().unwrap();
+        let who = Entry {
+            scope: 0,
+            prefix: "192.0.2.1".parse().unwrap(),
+            // What is left of a time is told.
+            seconds: Entry::FOR_EVER,
+        };
+        sets.rebuild(vec![who]).unwrap();
+        assert_eq!(sets.list().unwrap(), [who]);
+        let mut worked = forbidden(root);
+        if Sets::open(None).is_ok() {
+            worked.push("rules");
+        }
+        worked.retain(|w| *w != "root"); // It is root, by name only.
+        worked
     } else {
         unshare(CloneFlags::CLONE_NEWNET).unwrap();
         let mut firewall = Firewall::open(None).unwrap();
@@ -158,4 +201,19 @@ fn watch_can_do_nothing_but_its_work() {
 #[ignore = "needs root and namespaces: make check-root"]
 fn fire_can_do_nothing_but_its_work() {
     drill("fire");
+}
+
+#[test]
+#[ignore = "needs root and namespaces: make check-root"]
+fn fire_with_ipset_can_do_nothing_but_its_work() {
+    if !net::have(&["iptables-restore", "ip6tables-restore"]) {
+        return;
+    }
+    drill("fire-ipset");
+}
+
+#[test]
+#[ignore = "needs root and namespaces: make check-root"]
+fn act_that_only_looks_up_names_can_do_nothing_else() {
+    drill("act");
 }

@@ -4,97 +4,37 @@
 //! Needs root: `make check-root`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod net;
+
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use banwatch::fire::firewall::Firewall;
+use banwatch::fire::wire::Entry;
 use banwatch::prefix::Prefix;
 use daemon::packet::Packets;
-use daemon::process::{Order, Spawn, order};
+use daemon::process::{End, Order, Spawn, order, reap};
 use events::{Account, Event, Kind, Secret, Service};
-
-/// Longest wait for anything here.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-fn ip(arguments: &str) {
-    let out = Command::new("ip")
-        .args(arguments.split(' '))
-        .output()
-        .unwrap();
-    assert!(
-        out.status.success(),
-        "ip {arguments}: {}",
-        String::from_utf8_lossy(&out.stderr)
-    );
-}
-
-/// A namespace for the host, joined to one for its peers. They go with it.
-struct Net(String);
-
-impl Net {
-    fn new() -> Net {
-        let n = Net(format!(
-            "hb{}{:x}",
-            std::process::id(),
-            daemon::clock::random_u64() & 0xff
-        ));
-        let (host, peer) = (format!("{}h", n.0), format!("{}p", n.0));
-        ip(&format!("netns add {host}"));
-        ip(&format!("netns add {peer}"));
-        ip(&format!(
-            "link add {host} netns {host} type veth peer name {peer} netns {peer}"
-        ));
-        ip(&format!("-n {host} addr add 192.0.2.1/24 dev {host}"));
-        ip(&format!(
-            "-n {host} addr add 2001:db8::1/64 dev {host} nodad"
-        ));
-        for last in [66, 77] {
-            ip(&format!("-n {peer} addr add 192.0.2.{last}/24 dev {peer}"));
-        }
-        for (ns, dev) in [(&host, &host), (&peer, &peer)] {
-            ip(&format!("-n {ns} link set {dev} up"));
-            ip(&format!("-n {ns} link set lo up"));
-        }
-        n
-    }
-
-    /// Runs in one of the two for as long as `work` takes.
-    fn within<T: Send>(&self, which: &str, work: impl FnOnce() -> T + Send) -> T {
-        let file = std::fs::File::open(format!("/run/netns/{}{which}", self.0)).unwrap();
-        std::thread::scope(|s| {
-            s.spawn(move || {
-                nix::sched::setns(file, nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
-                work()
-            })
-            .join()
-            .unwrap()
-        })
-    }
-}
-
-impl Drop for Net {
-    fn drop(&mut self) {
-        for which in ["h", "p"] {
-            let _ = Command::new("ip")
-                .args(["netns", "del", &format!("{}{which}", self.0)])
-                .output();
-        }
-    }
-}
+use net::{Net, have, tell, until};
 
 /// Both halves at work in the host's namespace.
 struct Ban {
     pids: Vec<u32>,
     writes: Packets,
-    _ends: [Packets; 3],
+    ends: [Packets; 3],
     root: PathBuf,
 }
 
 impl Ban {
     fn start(net: &Net, root: &Path, more: &str) -> Ban {
+        Ban::start_by(net, root, more, &[])
+    }
+
+    /// Fire is started by `starter`, the words of a command that ends with starting it.
+    fn start_by(net: &Net, root: &Path, more: &str, starter: &[&str]) -> Ban {
         use std::os::unix::fs::PermissionsExt;
         std::fs::create_dir_all(root.join("run/empty")).unwrap();
         std::fs::set_permissions(root, std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -112,14 +52,24 @@ impl Ban {
         let path = root.join("run/ban");
         let pids = net.within("h", || {
             let control = daemon::net::bind_unix(&path, 0o600).unwrap();
-            let spawn = || Spawn::new(program).arg("--config").arg(&file);
-            let fire = spawn()
+            let fire = match starter {
+                [] => Spawn::new(program),
+                [first, rest @ ..] => rest
+                    .iter()
+                    .fold(Spawn::new(*first), |s, word| s.arg(word))
+                    .arg(program),
+            };
+            let fire = fire
+                .arg("--config")
+                .arg(&file)
                 .arg("--fire")
                 .give("fire", acts.as_fd())
                 .give("ready", says.as_fd())
                 .start()
                 .unwrap();
-            let watch = spawn()
+            let watch = Spawn::new(program)
+                .arg("--config")
+                .arg(&file)
                 .give("events", reads.as_fd())
                 .give("fire", asks.as_fd())
                 .give("ban", control.as_fd())
@@ -133,9 +83,40 @@ impl Ban {
         Ban {
             pids,
             writes,
-            _ends: [reads, asks, acts],
+            ends: [reads, asks, acts],
             root: root.to_owned(),
         }
+    }
+
+    /// Waits until fire ends by itself, asking to be started again, and does so.
+    fn fire_again(&mut self, net: &Net) {
+        let [old, ..] = self.pids[..] else { panic!() };
+        until("fire ends", || {
+            loop {
+                match reap() {
+                    Some((pid, end)) if pid == old => {
+                        assert_eq!(end, End::Code(daemon::EXIT_TEMPORARY));
+                        return true;
+                    }
+                    Some(_) => {}
+                    None => return false,
+                }
+            }
+        });
+        let (mut ready, says) = std::io::pipe().unwrap();
+        let [.., acts] = &self.ends;
+        self.pids[0] = net.within("h", || {
+            Spawn::new(env!("CARGO_BIN_EXE_banwatch"))
+                .arg("--config")
+                .arg(self.root.join("hikyaku.toml"))
+                .arg("--fire")
+                .give("fire", acts.as_fd())
+                .give("ready", says.as_fd())
+                .start()
+                .unwrap()
+        });
+        drop(says);
+        ready.read_exact(&mut [0]).expect("fire serves again");
     }
 
     fn guess(&self, address: &str) {
@@ -171,64 +152,58 @@ impl Drop for Ban {
     }
 }
 
-/// Whether a connection from this address is taken.
-fn connects(net: &Net, from: &str, to: SocketAddr) -> bool {
-    let from: SocketAddr = format!("{from}:0").parse().unwrap();
-    net.within("p", move || {
-        use nix::sys::socket::{
-            AddressFamily, SockFlag, SockType, SockaddrStorage, bind, connect, setsockopt, socket,
-            sockopt,
-        };
-        use std::os::fd::AsRawFd;
-        let fd = socket(
-            AddressFamily::Inet,
-            SockType::Stream,
-            SockFlag::SOCK_CLOEXEC,
-            None,
-        )
-        .unwrap();
-        bind(fd.as_raw_fd(), &SockaddrStorage::from(from)).unwrap();
-        // How long a connect may wait.
-        setsockopt(
-            &fd,
-            sockopt::SendTimeout,
-            &nix::sys::time::TimeVal::new(0, 300_000),
-        )
-        .unwrap();
-        connect(fd.as_raw_fd(), &SockaddrStorage::from(to)).is_ok()
-    })
-}
-
-fn until(what: &str, mut done: impl FnMut() -> bool) {
-    let end = Instant::now() + PATIENCE;
-    while !done() {
-        assert!(Instant::now() < end, "{what}");
-    }
-}
-
 #[test]
 #[ignore = "needs root and namespaces: make check-root"]
 fn the_attackers_connections_stop_and_resume() {
     let net = Net::new();
     let tmp = tempfile::tempdir().unwrap();
     let ban = Ban::start(&net, tmp.path(), "ignore = [\"192.0.2.77\"]\n");
-    let listener = net.within("h", || TcpListener::bind("192.0.2.1:0").unwrap());
-    let to = listener.local_addr().unwrap();
-    assert!(connects(&net, "192.0.2.66", to) && connects(&net, "192.0.2.77", to));
+    let (_listener, to) = net.serve("h", "192.0.2.1:0");
+    let (_six, to_six) = net.serve("h", "[2001:db8::1]:0");
+    let (_inner, to_inner) = net.serve("c", "198.51.100.2:0");
+    assert!(net.connects("192.0.2.66", to) && net.connects("192.0.2.77", to));
+    assert!(net.connects("192.0.2.66", to_inner) && net.connects("192.0.2.77", to_inner));
     // A connection that stands is cut off too.
-    let held: TcpStream = net.within("p", || TcpStream::connect(to).unwrap());
-    drop(held);
+    let held = net.connect("192.0.2.66", to).unwrap();
 
+    let began = Instant::now();
     ban.guess("192.0.2.66");
-    until("the attacker is shut out", || {
-        !connects(&net, "192.0.2.66", to)
+    let stands = Entry {
+        scope: 0,
+        prefix: "192.0.2.66".parse().unwrap(),
+        seconds: 1,
+    };
+    net.within("h", || {
+        let mut table = Firewall::open(None).unwrap();
+        until("the ban stands", || table.has(&stands).unwrap_or(false))
     });
-    assert!(connects(&net, "192.0.2.77", to), "others go on");
+    tell(&format!(
+        "five wrong passwords to the ban in force: {:?}",
+        began.elapsed()
+    ));
+    assert!(!net.connects("192.0.2.66", to), "the attacker is shut out");
+    assert!(
+        !net.connects("192.0.2.66", to_inner),
+        "of the container behind the host too"
+    );
+    assert!(
+        net.connects("192.0.2.77", to) && net.connects("192.0.2.77", to_inner),
+        "others go on"
+    );
+    assert!(net.connects("2001:db8::66", to_six));
+    drop(held);
     let listed = ban.ask("list");
     assert!(listed.contains("192.0.2.66\tmail-guessing\t"), "{listed}");
     // The kernel ends it by itself.
-    until("it ends", || connects(&net, "192.0.2.66", to));
+    let lasted = until("it ends", || net.connects("192.0.2.66", to));
+    tell(&format!(
+        "a ban of 3 s ended {lasted:?} after the attempts above"
+    ));
     until("it is no longer listed", || ban.ask("list") == "+\n");
+    // IPv6: two addresses of one /64 guess, the whole /64 goes, another one does not.
+    ban.guess("2001:db8::66");
+    until("IPv6 is shut out", || !net.connects("2001:db8::66", to_six));
+    assert!(net.connects("2001:db8:7::77", to_six));
 
     // Who is never banned: the admin's list, the host itself, loopback.
     for never in ["192.0.2.77", "192.0.2.1", "127.0.0.1", "2001:db8::1"] {
@@ -242,11 +217,11 @@ fn the_attackers_connections_stop_and_resume() {
         ban.ask("add 192.0.2.0/24 1m").starts_with("- "),
         "a network with one of them in it"
     );
-    assert!(connects(&net, "192.0.2.77", to));
+    assert!(net.connects("192.0.2.77", to));
 
     // Somebody flushes the ruleset: it is made anew.
     assert_eq!(ban.ask("add 192.0.2.66 10m"), "+\n1\n");
-    until("banned by the admin", || !connects(&net, "192.0.2.66", to));
+    until("banned by the admin", || !net.connects("192.0.2.66", to));
     net.within("h", || {
         assert!(
             Command::new("nft")
@@ -256,9 +231,9 @@ fn the_attackers_connections_stop_and_resume() {
                 .success()
         )
     });
-    until("made anew", || !connects(&net, "192.0.2.66", to));
+    until("made anew", || !net.connects("192.0.2.66", to));
     assert_eq!(ban.ask("del 192.0.2.66"), "+\n1\n");
-    until("lifted", || connects(&net, "192.0.2.66", to));
+    until("lifted", || net.connects("192.0.2.66", to));
     let prefix: Prefix = "192.0.2.66".parse().unwrap();
     assert!(ban.ask(&format!("why {prefix}")).contains("not banned"));
 }
@@ -266,7 +241,7 @@ fn the_attackers_connections_stop_and_resume() {
 #[test]
 #[ignore = "needs root and namespaces: make check-root"]
 fn fire_believes_nobody() {
-    use banwatch::fire::wire::{Answer, Entry, Request};
+    use banwatch::fire::wire::{Answer, Request};
     let net = Net::new();
     let tmp = tempfile::tempdir().unwrap();
     let file = tmp.path().join("hikyaku.toml");
@@ -339,4 +314,172 @@ fn fire_believes_nobody() {
     asks.send(&Request::Commit(2).encode(4), None).unwrap();
     assert_eq!(answer(), (0, Answer::Need));
     order(pid, Order::Stop).unwrap();
+}
+
+/// A jail of fail2ban's with a port of its own: a line in a log, and that port is shut.
+#[test]
+#[ignore = "needs root and namespaces: make check-root"]
+fn a_line_in_a_log_shuts_the_ports_of_its_jail() {
+    for backend in ["auto", "ipset"] {
+        if backend == "ipset" && !have(&["iptables-restore", "ip6tables-restore"]) {
+            continue;
+        }
+        let net = Net::new();
+        let (_server, to) = net.serve("h", "192.0.2.1:0");
+        let (_other, free) = net.serve("h", "192.0.2.1:0");
+        let tmp = tempfile::tempdir().unwrap();
+        let root = tmp.path();
+        for d in ["log", "f2b/filter.d", "f2b/action.d"] {
+            std::fs::create_dir_all(root.join(d)).unwrap();
+        }
+        let log = root.join("log/auth.log");
+        std::fs::write(&log, "").unwrap();
+        std::fs::write(
+            root.join("f2b/filter.d/test.conf"),
+            "[Definition]\nfailregex = ^\\s*\\S+ x\\[\\d+\\]: no such user from <HOST>$\n",
+        )
+        .unwrap();
+        std::fs::write(
+            root.join("f2b/jail.conf"),
+            format!(
+                "[test]\nenabled = true\nfilter = test\nlogpath = {}\nmaxretry = 2\nbantime = 600\n\
+                 backend = polling\nport = {}\naction = nftables-multiport\n",
+                log.display(),
+                to.port()
+            ),
+        )
+        .unwrap();
+        let more = format!(
+            "backend = \"{backend}\"\nfail2ban = {:?}\n",
+            root.join("f2b")
+        );
+        let ban = Ban::start(&net, root, &more);
+        assert!(net.connects("192.0.2.66", to));
+        let mut log = std::fs::File::options().append(true).open(&log).unwrap();
+        let now = Command::new("date")
+            .arg("+%Y-%m-%dT%H:%M:%S.%6N%:z")
+            .output()
+            .unwrap();
+        let now = String::from_utf8_lossy(&now.stdout).trim().to_owned();
+        let line = format!("{now} h x[7]: no such user from 192.0.2.66\n");
+        let began = Instant::now();
+        log.write_all(line.repeat(2).as_bytes()).unwrap();
+        until("it is banned", || {
+            ban.ask("list").contains("192.0.2.66\ttest\t")
+        });
+        let took = began.elapsed();
+        tell(&format!(
+            "two lines in a log to the ban, {backend}: {took:?}"
+        ));
+        until("its port is shut", || !net.connects("192.0.2.66", to));
+        assert!(net.connects("192.0.2.66", free), "another port is not");
+        assert!(net.connects("192.0.2.77", to), "others go on");
+        assert_eq!(ban.ask("unban test 192.0.2.66"), "+\n1\n");
+        until("lifted", || net.connects("192.0.2.66", to));
+    }
+}
+
+/// Root, but in a container or a unit that withholds this one power.
+#[test]
+#[ignore = "needs root and namespaces: make check-root"]
+fn without_the_right_to_the_firewall_bans_are_only_decided() {
+    if !have(&["setpriv"]) {
+        return;
+    }
+    let net = Net::new();
+    let (_listener, to) = net.serve("h", "192.0.2.1:0");
+    for backend in ["auto", "ipset"] {
+        let tmp = tempfile::tempdir().unwrap();
+        let ban = Ban::start_by(
+            &net,
+            tmp.path(),
+            &format!("backend = \"{backend}\"\n"),
+            &[
+                "/usr/bin/setpriv",
+                "--bounding-set=-net_admin",
+                "--inh-caps=-net_admin",
+            ],
+        );
+        until("it is said", || {
+            ban.ask("metrics").contains("\nhikyaku_ban_observing 1\n")
+        });
+        ban.guess("192.0.2.66");
+        until("decided", || {
+            ban.ask("list").contains("192.0.2.66\tmail-guessing\t")
+        });
+        let listed = ban.ask("list");
+        assert!(listed.contains("observed only"), "{listed}");
+        assert!(net.connects("192.0.2.66", to), "nothing was enforced");
+    }
+}
+
+/// A kernel without nftables, by setting.
+#[test]
+#[ignore = "needs root and namespaces: make check-root"]
+fn ipset_where_nftables_is_missing() {
+    if !have(&["iptables-restore", "ip6tables-restore", "ipset"]) {
+        return;
+    }
+    let net = Net::new();
+    let tmp = tempfile::tempdir().unwrap();
+    let mut ban = Ban::start(&net, tmp.path(), "backend = \"ipset\"\n");
+    let (_listener, to) = net.serve("h", "192.0.2.1:0");
+    let (_six, to_six) = net.serve("h", "[2001:db8::1]:0");
+    let (_inner, to_inner) = net.serve("c", "198.51.100.2:0");
+    ban.guess("192.0.2.66");
+    until("the attacker is shut out", || {
+        !net.connects("192.0.2.66", to)
+    });
+    assert!(
+        !net.connects("192.0.2.66", to_inner),
+        "of the container too"
+    );
+    assert!(net.connects("192.0.2.77", to) && net.connects("192.0.2.77", to_inner));
+    assert!(
+        net.within("h", || Command::new("nft")
+            .args(["list", "tables"])
+            .output())
+            .is_ok_and(|o| !String::from_utf8_lossy(&o.stdout).contains("hikyaku-ban")),
+        "nothing of nftables was used"
+    );
+    until("it ends", || net.connects("192.0.2.66", to));
+    assert!(
+        ban.ask("add 2001:db8::/64").starts_with("- "),
+        "the host is in it"
+    );
+    assert_eq!(ban.ask("add 2001:db8:7::/64 10m"), "+\n1\n");
+    until("a /64", || !net.connects("2001:db8:7::77", to_six));
+    assert!(net.connects("2001:db8::67", to_six));
+    assert!(
+        ban.ask("add 192.0.2.1").starts_with("- "),
+        "the host itself"
+    );
+    // Somebody empties the sets: they are filled anew.
+    net.within("h", || {
+        assert!(
+            Command::new("ipset")
+                .arg("flush")
+                .status()
+                .unwrap()
+                .success()
+        )
+    });
+    until("filled anew", || !net.connects("2001:db8:7::77", to_six));
+    // Somebody removes the rules: a process that may start programs has to put them back.
+    let tool = if have(&["iptables-legacy"]) {
+        "iptables-legacy"
+    } else {
+        "iptables"
+    };
+    assert_eq!(ban.ask("add 192.0.2.66 10m"), "+\n1\n");
+    net.within("h", || {
+        let words = ["-t", "mangle", "-F"];
+        assert!(Command::new(tool).args(words).status().unwrap().success());
+    });
+    until("nothing is enforced", || net.connects("192.0.2.66", to));
+    ban.fire_again(&net);
+    until("enforced again", || !net.connects("192.0.2.66", to));
+    assert!(!net.connects("2001:db8:7::77", to_six));
+    assert_eq!(ban.ask("del 2001:db8:7::/64"), "+\n1\n");
+    until("lifted", || net.connects("2001:db8:7::77", to_six));
 }

@@ -5,6 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
 use clap::Subcommand;
+use serde_json::json;
 
 use crate::context::{Context, Failure};
 
@@ -28,13 +29,19 @@ enum What {
         /// An address, or a network such as 192.0.2.0/24.
         network: String,
         /// For how long: 10m, 2h, 1d; `-` without end.
-        #[arg(default_value = "1h")]
+        #[arg(default_value = "1h", allow_hyphen_values = true)]
         time: String,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
     },
     /// Lift the bans of an address or a network.
     Del {
         /// As it was banned.
         network: String,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
     },
     /// Tell why an address is banned, or what is known of it.
     Why {
@@ -60,8 +67,8 @@ fn question(what: &What) -> String {
     let form = |json: bool| if json { " json" } else { "" };
     match what {
         What::List { json } => format!("list{}", form(*json)),
-        What::Add { network, time } => format!("add {network} {time}"),
-        What::Del { network } => format!("del {network}"),
+        What::Add { network, time, .. } => format!("add {network} {time}"),
+        What::Del { network, .. } => format!("del {network}"),
         What::Why { address, json } => format!("why {address}{}", form(*json)),
         What::Stats {
             prometheus: true, ..
@@ -93,15 +100,21 @@ pub fn run(args: &Args, context: &mut Context) -> Result<ExitCode, Failure> {
     match answer.strip_prefix("+\n") {
         // How many bans were made or lifted.
         Some(text) if matches!(args.what, What::Add { .. } | What::Del { .. }) => {
-            let done = match (&args.what, text.trim()) {
-                (What::Add { .. }, "0") => "is banned at least that long already",
-                (What::Add { .. }, _) => "banned",
-                _ => "lifted",
+            let changed = text.trim() != "0";
+            let (network, json, word) = match &args.what {
+                What::Add { network, json, .. } if changed => (network, *json, "banned"),
+                What::Add { network, json, .. } => {
+                    (network, *json, "is banned at least that long already")
+                }
+                What::Del { network, json } => (network, *json, "lifted"),
+                _ => return Ok(ExitCode::SUCCESS),
             };
-            let (What::Add { network, .. } | What::Del { network }) = &args.what else {
-                return Ok(ExitCode::SUCCESS);
-            };
-            writeln!(context.out, "{network}: {done}")?;
+            if json {
+                let said = json!({ "network": network, "state": word, "changed": changed });
+                writeln!(context.out, "{said}")?;
+            } else {
+                writeln!(context.out, "{network}: {word}")?;
+            }
             Ok(ExitCode::SUCCESS)
         }
         Some(text) => {

@@ -6,16 +6,24 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use auth::file::{self, Passwords};
+use banwatch::f2b::report::Report;
+use banwatch::f2b::store::{Disk, Loader};
+use banwatch::source::seek::places;
+use banwatch::watch::settings::Settings;
 use config::Config;
 use daemon::tls::ServerTls;
-use daemon::{EXIT_PERMANENT, process};
+use daemon::{EXIT_PERMANENT, clock, process};
 use routing::Table;
 
 use crate::context::{Context, Failure};
 
 /// Options of `hikyaku check`.
 #[derive(clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Look at what banwatch needs and at nothing else.
+    #[arg(long)]
+    bans: bool,
+}
 
 /// What was found.
 #[derive(Default)]
@@ -26,9 +34,17 @@ struct Findings {
     warnings: Vec<String>,
 }
 
-pub fn run(_: &Args, context: &mut Context) -> Result<ExitCode, Failure> {
+pub fn run(args: &Args, context: &mut Context) -> Result<ExitCode, Failure> {
     let config = context.config()?;
     let mut found = Findings::default();
+    if args.bans {
+        let jails = bans(&config, &mut found);
+        return tell(
+            &found,
+            context,
+            &format!("{}{jails}", config.file.display()),
+        );
+    }
     let mailboxes = match Table::load(&config) {
         Ok(table) => {
             mailboxes(&table, &config, &mut found);
@@ -45,6 +61,17 @@ pub fn run(_: &Args, context: &mut Context) -> Result<ExitCode, Failure> {
     certificates(&config, &mut found);
     programs(&config, &mut found);
     roles(&config, &mut found);
+    let jails = bans(&config, &mut found);
+    let (domains, certificates) = (config.domains.len(), config.tls.certificates.len());
+    let text = format!(
+        "{}: domains {domains}, mailboxes {mailboxes}, certificates {certificates}{jails}",
+        config.file.display()
+    );
+    tell(&found, context, &text)
+}
+
+/// Writes down what was found, and `text` when it is nothing that hinders.
+fn tell(found: &Findings, context: &mut Context, text: &str) -> Result<ExitCode, Failure> {
     let mut errors = std::io::stderr().lock();
     for warning in &found.warnings {
         let _ = writeln!(errors, "warning: {warning}");
@@ -55,12 +82,7 @@ pub fn run(_: &Args, context: &mut Context) -> Result<ExitCode, Failure> {
     if !found.errors.is_empty() {
         return Ok(ExitCode::from(EXIT_PERMANENT));
     }
-    let (domains, certificates) = (config.domains.len(), config.tls.certificates.len());
-    writeln!(
-        context.out,
-        "ok: {}: domains {domains}, mailboxes {mailboxes}, certificates {certificates}",
-        config.file.display()
-    )?;
+    writeln!(context.out, "ok: {text}")?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -139,6 +161,67 @@ fn programs(config: &Config, found: &mut Findings) {
             ));
         }
     }
+}
+
+/// The table `[ban]`, and what of fail2ban's configuration can't be taken over: banwatch says the
+/// same at start. Gives what is to be said of the jails.
+fn bans(config: &Config, found: &mut Findings) -> String {
+    let settings = match Settings::read(config) {
+        Ok(settings) => settings,
+        Err(error) => {
+            found
+                .errors
+                .extend(error.to_string().lines().map(str::to_owned));
+            return String::new();
+        }
+    };
+    if !settings.enabled {
+        return String::new();
+    }
+    if config.root.is_none() && config.paths.program("banwatch").is_file() {
+        if let Err(error) = process::user(&config.roles.ban) {
+            found.errors.push(format!("roles: {error}"));
+        }
+    }
+    let Some(tree) = &settings.fail2ban else {
+        return String::new();
+    };
+    let mut loader = Loader::new(&Disk);
+    let report = match Report::read(&mut loader, tree, config.hostname.as_str()) {
+        Ok(report) => report,
+        Err(error) => {
+            found.errors.push(format!("{}: {error}", tree.display()));
+            return String::new();
+        }
+    };
+    let filters = report.filters(clock::unix_seconds());
+    for remark in report.remarks.iter().chain(&filters) {
+        found.warnings.push(format!("{}: {remark}", tree.display()));
+    }
+    for (jail, _) in report.jails.iter().filter(|(j, _)| !j.reads_journal()) {
+        if !jail.logs.iter().any(|l| is_there(&l.glob)) {
+            found.warnings.push(format!(
+                "{}: jail {}: none of its logs is there",
+                tree.display(),
+                jail.name
+            ));
+        }
+    }
+    let grave = filters.iter().filter(|r| r.grave).count();
+    format!(", jails {}", report.jails.len().saturating_sub(grave))
+}
+
+/// Whether a path with patterns means a file that is there now.
+fn is_there(glob: &str) -> bool {
+    use std::os::unix::ffi::OsStrExt as _;
+    let now = places(glob, 0, false);
+    now.iter().filter(|p| p.below.is_empty()).any(|p| {
+        let names = std::fs::read_dir(&p.directory).into_iter().flatten();
+        let fits = |name: &std::ffi::OsStr| {
+            p.names == name || banwatch::source::glob::fits(p.names.as_bytes(), name.as_bytes())
+        };
+        names.flatten().any(|e| fits(&e.file_name()))
+    })
 }
 
 fn roles(config: &Config, found: &mut Findings) {

@@ -18,7 +18,7 @@ pub const FILTER_OPTIONS: [&str; 7] = [
 ];
 
 /// Options of an action that hold commands or change how they are run.
-pub const ACTION_OPTIONS: [&str; 13] = [
+pub const ACTION_OPTIONS: [&str; 14] = [
     "actionstart",
     "actionstart_on_demand",
     "actionstop",
@@ -26,6 +26,7 @@ pub const ACTION_OPTIONS: [&str; 13] = [
     "actionreload",
     "actioncheck",
     "actionrepair",
+    "actionrepair_on_unban",
     "actionban",
     "actionprolong",
     "actionreban",
@@ -72,6 +73,23 @@ pub fn combine(
     family: Option<&str>,
     all: bool,
 ) -> Result<Section, ConfError> {
+    combine_but(store, wanted, jail, own, family, all, &[])
+}
+
+/// As [`combine`], where `<name>` of these names stays, unless the options themselves have a
+/// value for it: it belongs to one ban.
+///
+/// # Errors
+/// As [`combine`].
+pub fn combine_but(
+    store: &Store,
+    wanted: &[&str],
+    jail: &Section,
+    own: &Section,
+    family: Option<&str>,
+    all: bool,
+    later: &[&str],
+) -> Result<Section, ConfError> {
     let Some(definition) = store.section("Definition") else {
         return Err(ConfError::Absent("[Definition]".to_owned()));
     };
@@ -107,8 +125,9 @@ pub fn combine(
         }
     }
     out.extend(init);
-    substitute(&out, family, &mut |name| {
-        store.get_ex("Definition", name, &vars)
+    substitute(&out, family, &mut |name| match later.contains(&name) {
+        true => Ok(None),
+        false => store.get_ex("Definition", name, &vars),
     })
 }
 

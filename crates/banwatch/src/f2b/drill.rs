@@ -14,6 +14,8 @@ use super::jail_conf::read_jails;
 use super::options::extract;
 use super::store::Loader;
 use super::watch::Watch;
+use crate::act::plan::{Host, JailPlan, Verb};
+use crate::act::values::Family;
 use crate::date::{Detector, Zone};
 use crate::pattern::{Machine, Pattern};
 
@@ -67,6 +69,46 @@ pub fn jail_file(data: &[u8]) {
     for jail in jails.into_iter().take(10).filter_map(|j| j.1.ok()) {
         for a in &jail.actions {
             let _ = a.commands(&mut loader, Path::new("/e"), &jail, "inet6");
+        }
+    }
+}
+
+/// An action file, and behind a zero octet what a stranger may write: whatever the file is, no
+/// text of a stranger's is asked for to be put into a command.
+///
+/// # Panics
+/// When it is.
+pub fn action_file(data: &[u8]) {
+    let (action, value) = halves(data);
+    let value = String::from_utf8_lossy(value);
+    let files: BTreeMap<PathBuf, String> = [
+        (
+            "/e/jail.conf",
+            "[j]\nenabled=1\nlogpath=/l\nfailregex=<HOST>\naction=a[x=1]\n",
+        ),
+        ("/e/action.d/a.conf", &action),
+    ]
+    .map(|(p, t)| (PathBuf::from(p), t.to_owned()))
+    .into();
+    let mut loader = Loader::new(&files);
+    let Ok(jails) = read_jails(&mut loader, Path::new("/e")) else {
+        return;
+    };
+    let host = Host("a.example".to_owned());
+    for conf in jails.into_iter().filter_map(|j| j.1.ok()) {
+        let (plan, _) = JailPlan::read(&mut loader, Path::new("/e"), &conf, &host);
+        for a in &plan.actions {
+            for (family, verb) in Family::ALL.iter().flat_map(|f| Verb::ALL.map(|v| (*f, v))) {
+                let Some(c) = a.command(verb, family) else {
+                    continue;
+                };
+                let mut strangers = false;
+                let text = c.text(&mut |t| {
+                    strangers |= t.is_text();
+                    value.clone().into_owned()
+                });
+                assert!(!strangers, "{text}");
+            }
         }
     }
 }
@@ -148,6 +190,11 @@ mod tests {
         }
 
         #[test]
+        fn actions(text in "(\\[Definition\\]\n|actionban = |<matches>|<ip>|<F-USER>|eval |sed |'|\"|`|\\$\\(|\\$\\(\\(|<<E|[ -~]|\n |\0){0,30}") {
+            action_file(format!("[Definition]\n{text}").as_bytes());
+        }
+
+        #[test]
         fn logs(text in "(\nAug 14 11:59:59 mx sshd\\[1\\]: |Failed |for |from |192.0.2.1|Accepted |Connection |invalid user |\\PC|\n){0,30}") {
             lines(text.as_bytes());
         }
@@ -156,6 +203,7 @@ mod tests {
         fn octets(data in prop::collection::vec(any::<u8>(), 0..100)) {
             filter_file(&data);
             jail_file(&data);
+            action_file(&data);
             lines(&data);
             pattern(&data);
             date(&data);

@@ -353,7 +353,7 @@ impl Filter {
             if self.ignored(text, m) {
                 break;
             }
-            let facts = under(&self.fail[i], before.take(), facts);
+            let facts = under(before.take(), facts);
             found = self.conclude(i, facts, 1, line.full, line.time, now);
             break;
         }
@@ -423,7 +423,7 @@ impl Filter {
             if self.ignored(&matched_text, m) {
                 break;
             }
-            let facts = under(&self.fail[i], before.take(), facts);
+            let facts = under(before.take(), facts);
             let last = matched.last().map_or(line.full, |l| l.1.as_str());
             let count = matched.len().max(1) as u32;
             return self.conclude(i, facts, count, last, line.time, now);

@@ -36,6 +36,26 @@ pub fn parse_net(text: &str) -> Option<Prefix> {
 pub struct IgnoreList {
     nets: Vec<Prefix>,
     names: Vec<String>,
+    /// Addresses of the names, by the name's place.
+    found: Vec<(usize, Prefix)>,
+}
+
+/// What a word of the list is.
+enum Word {
+    Net(Prefix),
+    Name(String),
+}
+
+fn word_of(word: &str) -> Result<Word, String> {
+    if let Some(n) = parse_net(word) {
+        return Ok(Word::Net(n));
+    }
+    let name = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+    let number = word.chars().all(|c| c.is_ascii_digit() || c == '.');
+    if !word.chars().all(name) || number {
+        return Err(format!("{word} is neither an address nor a name"));
+    }
+    Ok(Word::Name(word.to_owned()))
 }
 
 impl IgnoreList {
@@ -46,21 +66,60 @@ impl IgnoreList {
     pub fn parse(text: &str) -> Result<IgnoreList, String> {
         let mut list = IgnoreList::default();
         for word in super::options::words(text) {
-            if list.nets.len() + list.names.len() >= ENTRIES_MAX {
-                return Err("too many entries".to_owned());
-            }
-            if let Some(n) = parse_net(word) {
-                list.nets.push(n);
-            } else {
-                let name = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
-                let number = word.chars().all(|c| c.is_ascii_digit() || c == '.');
-                if !word.chars().all(name) || number {
-                    return Err(format!("{word} is neither an address nor a name"));
-                }
-                list.names.push(word.to_owned());
-            }
+            list.add_word(word)?;
         }
         Ok(list)
+    }
+
+    /// Adds a net or a host name.
+    ///
+    /// # Errors
+    /// As [`IgnoreList::parse`].
+    pub fn add_word(&mut self, word: &str) -> Result<(), String> {
+        if self.nets.len() + self.names.len() >= ENTRIES_MAX {
+            return Err("too many entries".to_owned());
+        }
+        match word_of(word)? {
+            Word::Net(n) => self.nets.push(n),
+            Word::Name(n) => self.names.push(n),
+        }
+        Ok(())
+    }
+
+    /// Takes a net or a host name off the list; whether it was there.
+    pub fn remove_word(&mut self, word: &str) -> bool {
+        let before = self.nets.len() + self.names.len();
+        match word_of(word) {
+            Ok(Word::Net(net)) => self.nets.retain(|n| *n != net),
+            Ok(Word::Name(name)) => {
+                if let Some(at) = self.names.iter().position(|n| *n == name) {
+                    self.names.remove(at);
+                    self.found.retain(|(n, _)| *n != at);
+                    for (n, _) in &mut self.found {
+                        *n -= usize::from(*n > at);
+                    }
+                }
+            }
+            Err(_) => {}
+        }
+        before != self.nets.len() + self.names.len()
+    }
+
+    /// The addresses of a name on the list, in place of those known before.
+    pub fn set_found(&mut self, name: &str, addresses: &[IpAddr]) {
+        let Some(at) = self.names.iter().position(|n| n == name) else {
+            return;
+        };
+        self.found.retain(|(n, _)| *n != at);
+        let all = addresses.iter().map(|ip| (at, Prefix::host(*ip)));
+        self.found.extend(all);
+    }
+
+    /// The words of the list, as far as they are nets or names.
+    #[must_use]
+    pub fn words(&self) -> Vec<String> {
+        let nets = self.nets.iter().map(Prefix::to_string);
+        nets.chain(self.names.iter().cloned()).collect()
     }
 
     /// Host names in the list.
@@ -79,7 +138,8 @@ impl IgnoreList {
     /// Whether banning `net` would shut out something that is listed.
     #[must_use]
     pub fn covers(&self, net: Prefix) -> bool {
-        self.nets.iter().any(|n| n.overlaps(net))
+        let found = self.found.iter().map(|(_, n)| n);
+        self.nets.iter().chain(found).any(|n| n.overlaps(net))
     }
 }
 
@@ -109,6 +169,32 @@ mod tests {
                 want,
                 "{text}"
             );
+        }
+    }
+
+    #[test]
+    fn names_and_changes() {
+        let mut l = IgnoreList::parse("a.example b.example 192.0.2.0/24").unwrap();
+        let net = |t: &str| parse_net(t).unwrap();
+        let (a, b) = ([198, 51, 100, 1].into(), [198, 51, 100, 2].into());
+        l.set_found("a.example", &[a]);
+        l.set_found("b.example", &[b]);
+        l.set_found("c.example", &[[198, 51, 100, 3].into()]);
+        assert!(l.covers(net("198.51.100.1")) && l.covers(net("198.51.100.2")));
+        assert!(!l.covers(net("198.51.100.3")));
+        assert!(l.remove_word("a.example") && !l.remove_word("a.example"));
+        assert!(!l.covers(net("198.51.100.1")) && l.covers(net("198.51.100.2")));
+        l.set_found("b.example", &[a]);
+        assert!(l.covers(net("198.51.100.1")) && !l.covers(net("198.51.100.2")));
+        assert!(l.add_word("203.0.113.7").is_ok() && l.add_word("x;y").is_err());
+        assert_eq!(l.words(), ["192.0.2.0/24", "203.0.113.7", "b.example"]);
+        assert!(l.remove_word("192.0.2.0/24") && !l.covers(net("192.0.2.1")));
+        for (n, good) in [
+            (ENTRIES_MAX - 1, true),
+            (ENTRIES_MAX, true),
+            (ENTRIES_MAX + 1, false),
+        ] {
+            assert_eq!(IgnoreList::parse(&"a ".repeat(n)).is_ok(), good);
         }
     }
 

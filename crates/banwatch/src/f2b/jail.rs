@@ -121,8 +121,10 @@ struct Tally {
 /// Earlier bans of one subject.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Past {
-    /// How many.
+    /// How many of this jail.
     pub count: u32,
+    /// How many of all jails that count; with `overalljails` more than the above.
+    pub everywhere: u32,
     /// When the last one began.
     pub since: f64,
     /// When it ends or ended; infinite: never.
@@ -304,7 +306,7 @@ impl Jail {
             return Decision::Counted(failures);
         }
         self.tallies.remove(subject);
-        let count = past.map_or(0, |p| p.count);
+        let count = past.map_or(0, |p| p.everywhere.max(p.count));
         let seconds = match &self.rules.growth {
             _ if self.rules.bantime < 0.0 => None,
             Some(g) if count > 0 => Some(g.time(self.rules.bantime, count, chance)),
@@ -316,6 +318,7 @@ impl Jail {
             subject.clone(),
             Past {
                 count,
+                everywhere: count,
                 since: now,
                 until,
             },
@@ -329,6 +332,11 @@ impl Jail {
     /// Forgets a subject's failures.
     pub fn forgive(&mut self, subject: &Subject) {
         self.tallies.remove(subject);
+    }
+
+    /// Forgets all failures.
+    pub fn forgive_all(&mut self) {
+        self.tallies.clear();
     }
 
     fn sweep(&mut self, now: f64) {

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::arith::{FORMULA_DEFAULT, Formula, seconds};
-use super::definition::{ACTION_OPTIONS, FILTER_OPTIONS, FilterConf, combine};
+use super::definition::{ACTION_OPTIONS, FILTER_OPTIONS, FilterConf, combine, combine_but};
 use super::failregex::UseDns;
 use super::ignore::IgnoreList;
 use super::ini::Section;
 use super::jail::{Growth, Rules};
 use super::options::{extract, split, words};
 use super::store::{ConfError, Loader, Store};
+use crate::source::encoding::Encoding;
 
 /// Most jails of one configuration.
 pub const JAILS_MAX: usize = 1000;
@@ -121,12 +122,74 @@ impl Action {
         let mut own = self.options.clone();
         own.entry("name".to_owned())
             .or_insert_with(|| jail.name.clone());
+        own.insert("actname".to_owned(), self.label.clone());
         let vars = variables(&jail.options);
-        let all = combine(&store, &ACTION_OPTIONS, &vars, &own, Some(family), false)?;
+        let family = Some(family);
+        let all = combine_but(&store, &ACTION_OPTIONS, &vars, &own, family, false, &LATER)?;
         Ok(all
             .into_iter()
             .filter(|(k, _)| ACTION_OPTIONS.contains(&k.as_str()))
             .collect())
+    }
+
+    /// Whether the action's files say something else for IPv4 than for IPv6
+    /// (`[Init?family=inet6]`).
+    ///
+    /// # Errors
+    /// [`ConfError`] of the files.
+    pub fn has_families(&self, loader: &mut Loader<'_>, dir: &Path) -> Result<bool, ConfError> {
+        let store = loader.load(&dir.join("action.d").join(&self.name))?;
+        let two = |s: Option<&Section>| s.is_some_and(|s| s.keys().any(|k| k.contains("?family=")));
+        Ok(two(store.section("Init")) || two(store.section("Definition")))
+    }
+}
+
+/// `<name>` of these belongs to one ban even where the jail has an option of that name.
+const LATER: [&str; 5] = [
+    "matches",
+    "ipmatches",
+    "ipjailmatches",
+    "timeout",
+    "bantime",
+];
+
+/// How answers of `ignorecommand` are remembered (`ignorecache`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IgnoreCache {
+    /// What an answer is for: a text with tags such as `<ip>`.
+    pub key: String,
+    /// Answers kept, 1 to [`IGNORE_CACHE_MAX`]; default 100.
+    pub count: usize,
+    /// Seconds for which an answer is kept; default 300.
+    pub seconds: i64,
+}
+
+/// Most answers of `ignorecommand` kept for one jail.
+pub const IGNORE_CACHE_MAX: usize = 10_000;
+
+impl IgnoreCache {
+    /// Reads `key="<ip>", max-count=100, max-time=5m`.
+    fn parse(text: &str) -> Result<IgnoreCache, ConfError> {
+        let wrong = |why: &str| value("ignorecache", why);
+        let (_, o) = extract(&format!("ignorecache[{text}]"))?;
+        let key = o.get("key").filter(|k| !k.is_empty());
+        let count = match o.get("max-count") {
+            None => 100,
+            Some(t) => t
+                .parse()
+                .ok()
+                .filter(|n| (1..=IGNORE_CACHE_MAX).contains(n))
+                .ok_or_else(|| wrong("max-count must be 1 to 10000"))?,
+        };
+        let time = match o.get("max-time") {
+            None => 300.0,
+            Some(t) => seconds(t).map_err(|e| value("ignorecache", e))?,
+        };
+        Ok(IgnoreCache {
+            key: key.ok_or_else(|| wrong("no key"))?.clone(),
+            count,
+            seconds: time.clamp(0.0, 31_536_000.0) as i64,
+        })
     }
 }
 
@@ -145,14 +208,16 @@ pub struct JailConf {
     pub ignoreself: bool,
     /// `ignorecommand`: run with the address, exit code 0 means never.
     pub ignorecommand: Option<String>,
+    /// `ignorecache`.
+    pub ignorecache: Option<IgnoreCache>,
     /// `usedns`.
     pub usedns: UseDns,
     /// `backend`, as written.
     pub backend: String,
     /// Logs; empty for the journal.
     pub logs: Vec<LogPath>,
-    /// `logencoding`, unless `auto` or UTF-8.
-    pub logencoding: Option<String>,
+    /// `logencoding`; `auto` is what the locale of the program says.
+    pub logencoding: Encoding,
     /// `logtimezone`.
     pub logtimezone: Option<String>,
     /// Ports, names or numbers or ranges.
@@ -391,8 +456,18 @@ fn read_jail(
     let usedns = UseDns::parse(usedns).ok_or_else(|| value("usedns", "yes, warn, no or raw"))?;
     let mut actions = Vec::new();
     for a in split(g.text("action").unwrap_or("")) {
-        let (name, own) = extract(&a)?;
-        actions.push(Action::new(name, own));
+        let (action, own) = extract(&a)?;
+        let mut new = Action::new(action, own);
+        // One action may stand in a jail several times, under different names.
+        if let Some(n) = new.options.get("name").filter(|n| *n != name) {
+            if new.label == new.name {
+                new.label = match n.strip_prefix(name) {
+                    Some(rest) => format!("{}{rest}", new.name),
+                    None => format!("{}-{n}", new.name),
+                };
+            }
+        }
+        actions.push(new);
     }
     let journal = backend.starts_with("systemd");
     let logs = g.text("logpath").filter(|_| !journal).unwrap_or("");
@@ -411,7 +486,15 @@ fn read_jail(
             },
         });
     let list = |name: &str| g.text(name).map(|t| words(t).map(str::to_owned).collect());
-    let plain = |e: &&str| !["auto", "utf-8", "utf8", "ascii"].contains(&e.to_lowercase().as_str());
+    let logencoding = match g.text("logencoding") {
+        None => Encoding::default(),
+        Some(e) if e.eq_ignore_ascii_case("auto") => {
+            Encoding::of_locale(|name| std::env::var(name).ok())
+        }
+        Some(e) => {
+            Encoding::of(e).ok_or_else(|| value("logencoding", format!("{e} is not known")))?
+        }
+    };
     Ok(JailConf {
         name: name.to_owned(),
         filter_name,
@@ -419,9 +502,10 @@ fn read_jail(
         rules: rules(&g)?,
         ignoreself: g.text("ignoreself").is_none_or(boolean),
         ignorecommand: g.text("ignorecommand").map(str::to_owned),
+        ignorecache: g.text("ignorecache").map(IgnoreCache::parse).transpose()?,
         usedns,
         logs: logs.collect(),
-        logencoding: g.text("logencoding").filter(plain).map(str::to_owned),
+        logencoding,
         logtimezone: g.text("logtimezone").map(str::to_owned),
         ports: list("port").unwrap_or_default(),
         protocols: list("protocol").unwrap_or_else(|| vec!["tcp".to_owned()]),
@@ -528,8 +612,45 @@ mod tests {
     }
 
     #[test]
+    fn what_belongs_to_one_ban_stays() {
+        let own = "[Definition]\nactionban = x <bantime> <matches> <name> <actname> <known/y> <F-USER> <y>\ny = 1\n[Init]\ny = 2\n";
+        let more = [
+            ("/e/action.d/own.conf", own),
+            ("/e/action.d/own.local", "[Init]\ny = %(known/y)s3\n"),
+            (
+                "/e/jail.d/x.local",
+                "[one]\naction = own\n  own[name=two, bantime=7]\nignorecache = key=\"<F-USER>@<ip>\", max-count=2, max-time=1m\n",
+            ),
+        ];
+        let j = jail("one", &more).unwrap();
+        let f = files(&more);
+        let mut l = Loader::new(&f);
+        let c = |l: &mut Loader<'_>, n: usize| {
+            let a = &j.actions[n];
+            a.commands(l, Path::new("/e"), &j, "inet4").unwrap()["actionban"].clone()
+        };
+        assert_eq!(c(&mut l, 0), "x <bantime> <matches> one own 23 <F-USER> 23");
+        assert_eq!(c(&mut l, 1), "x 7 <matches> two own-two 23 <F-USER> 23");
+        let cache = j.ignorecache.unwrap();
+        assert_eq!(
+            (cache.key.as_str(), cache.count, cache.seconds),
+            ("<F-USER>@<ip>", 2, 60)
+        );
+        let two = |name: &str, l: &mut Loader<'_>| {
+            Action::new(name.to_owned(), Section::new())
+                .has_families(l, Path::new("/e"))
+                .unwrap()
+        };
+        assert!(two("iptables-multiport", &mut l) && !two("own", &mut l));
+    }
+
+    #[test]
     fn wrong_values_are_named() {
         for (option, text) in [
+            ("ignorecache", "max-count=3"),
+            ("ignorecache", "key=x, max-count=0"),
+            ("ignorecache", "key=x, max-count=10001"),
+            ("ignorecache", "key=x, max-time=q"),
             ("maxretry", "0"),
             ("maxretry", "x"),
             ("findtime", "0"),
@@ -539,6 +660,7 @@ mod tests {
             ("ignoreip", "1.2.3.4/40"),
             ("usedns", "maybe"),
             ("maxlines", "0"),
+            ("logencoding", "utf-16"),
             ("action", "a[b"),
         ] {
             let local = format!("[one]\nenabled = true\n{option} = {text}\n");

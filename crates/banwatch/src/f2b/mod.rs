@@ -10,6 +10,7 @@ pub mod ini;
 pub mod jail;
 pub mod jail_conf;
 pub mod options;
+pub mod report;
 mod rule;
 pub mod session;
 pub mod store;

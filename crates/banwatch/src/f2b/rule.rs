@@ -3,7 +3,9 @@
 use std::net::IpAddr;
 
 use super::failregex::option_name;
-use super::session::{CONTENT, DNS, FID, Facts, IP4, IP6, KNOWN, MLFID, Name, USER, shortened};
+use super::session::{
+    CIDR, CONTENT, DNS, FID, Facts, IP4, IP6, KNOWN, MLFID, Name, USER, shortened,
+};
 use crate::pattern::{Machine, Outcome, Pattern};
 use crate::scan::Hits;
 
@@ -222,12 +224,13 @@ pub(super) fn facts_span(rule: &Rule, text: &str, m: &Machine) -> Facts {
     f
 }
 
-/// Lays the groups of `rule` over those of the prefix; one that took no part hides the prefix's.
-pub(super) fn under(rule: &Rule, prefix: Option<Facts>, own: Facts) -> Facts {
+/// Lays the groups of a rule over those of the prefix. One that took no part hides nothing; an
+/// address of the rule's own hides every address of the prefix, of whatever family.
+pub(super) fn under(prefix: Option<Facts>, own: Facts) -> Facts {
     let Some(mut f) = prefix else { return own };
-    for (_, role) in &rule.groups {
-        if let Role::Value(n) = role {
-            f.take(*n);
+    if IDENTITIES.iter().any(|n| own.has(*n)) {
+        for n in IDENTITIES {
+            f.take(n);
         }
     }
     for (n, v) in own.values {
@@ -235,3 +238,6 @@ pub(super) fn under(rule: &Rule, prefix: Option<Facts>, own: Facts) -> Facts {
     }
     f
 }
+
+/// Names that say who is meant, and how wide.
+const IDENTITIES: [Name; 5] = [IP4, IP6, DNS, FID, CIDR];

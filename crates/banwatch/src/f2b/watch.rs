@@ -6,6 +6,7 @@ use super::filter::{Failure, Filter, FilterError, Line};
 use crate::date::{BadDate, Dated, Detector, Zone, offset_minutes};
 use crate::pattern::Machine;
 use crate::scan::{Hits, Scanner};
+use crate::source::encoding::Encoding;
 
 /// Longest line that is looked at, in octets. A longer one is passed over whole and counted:
 /// the part before a cut could say what the line as a whole does not.
@@ -66,6 +67,7 @@ pub struct Watch {
     lossy: String,
     too_long: u64,
     year: i64,
+    encoding: Encoding,
 }
 
 impl Watch {
@@ -85,6 +87,7 @@ impl Watch {
             lossy: String::new(),
             too_long: 0,
             year,
+            encoding: Encoding::default(),
         }
     }
 
@@ -141,6 +144,11 @@ impl Watch {
         }
     }
 
+    /// In which letters the log is written (UTF-8 unless this is called).
+    pub fn set_encoding(&mut self, encoding: Encoding) {
+        self.encoding = encoding;
+    }
+
     /// A filter by index.
     #[must_use]
     pub fn filter(&self, index: usize) -> Option<&Filter> {
@@ -194,14 +202,7 @@ impl Watch {
         }
         let Some(scanner) = &self.scanner else { return };
         let mut lossy = std::mem::take(&mut self.lossy);
-        let full: &str = match std::str::from_utf8(line) {
-            Ok(s) => s,
-            Err(_) => {
-                lossy.clear();
-                lossy.push_str(&String::from_utf8_lossy(line));
-                &lossy
-            }
-        };
+        let full = self.encoding.decode(line, &mut lossy);
         for c in &mut self.clocks {
             c.dated = c
                 .detector

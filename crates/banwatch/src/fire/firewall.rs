@@ -6,11 +6,17 @@ use std::io;
 use daemon::netlink::{Family, Netlink};
 
 use super::netlink::{Body, messages};
-use super::nft::{Batch, Limits, SetId, Told, ask_element, ask_elements, ask_table, told};
+use super::nft::{
+    Batch, DYNAMIC_SIZE, Limits, SetId, Told, ask_all, ask_element, ask_elements, ask_table,
+    elements_in, told,
+};
 use super::wire::Entry;
 
 /// Room for one transaction in the socket, in octets: 100,000 bans take 4 MB.
 const SEND_BUFFER: usize = 64 << 20;
+
+/// Longest answer, in octets: an error has the message that it is about behind it.
+pub(super) const ANSWER_MAX: usize = 128 * 1024;
 
 const EEXIST: u32 = 17;
 const ENOENT: u32 = 2;
@@ -73,7 +79,7 @@ impl Firewall {
             sets: BTreeSet::new(),
             ports: BTreeMap::new(),
             limits,
-            buffer: vec![0; 128 * 1024],
+            buffer: vec![0; ANSWER_MAX],
         })
     }
 
@@ -222,8 +228,26 @@ impl Firewall {
         }
     }
 
-    /// Some of these stand already: one by one, each with its new time.
+    /// Some of these stand already, and get their new time: in one transaction each is made sure
+    /// to be there, removed and made anew. A transaction that fails costs the kernel milliseconds,
+    /// so one for each ban is the last resort.
     fn replace(&mut self, entries: Vec<Entry>) -> Result<(), Trouble> {
+        let sets: BTreeSet<SetId> = entries.iter().map(SetId::of).collect();
+        if sets.is_subset(&self.sets) {
+            let mut batch = Batch::new(self.next());
+            batch.add(&entries, false);
+            batch.delete(&entries);
+            batch.add(&entries, true);
+            match self.run(batch) {
+                // One has run out in the midst of it.
+                Err(Trouble::Refused(EEXIST | ENOENT)) => {}
+                other => return other,
+            }
+        }
+        self.replace_each(entries)
+    }
+
+    fn replace_each(&mut self, entries: Vec<Entry>) -> Result<(), Trouble> {
         let mut result = Ok(());
         for e in entries {
             for try_ in 0..3 {
@@ -308,6 +332,50 @@ impl Firewall {
         Ok(all)
     }
 
+    /// How many of the sets in which the kernel counts by itself are full: from then on it does
+    /// not limit anybody new.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn full(&mut self) -> Result<u32, Trouble> {
+        let mut full = 0;
+        let names: Vec<&str> = self.limits.iter().flat_map(Limits::names).collect();
+        for name in names {
+            if self.count(name)? >= DYNAMIC_SIZE as usize {
+                full += 1;
+            }
+        }
+        Ok(full)
+    }
+
+    /// How many elements a set of this name has; 0 when it is not there.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn count(&mut self, name: &str) -> Result<usize, Trouble> {
+        let n = self.next();
+        self.socket.send(&ask_all(n, name))?;
+        let (mut count, mut errno) = (0, 0);
+        loop {
+            let n = match self.socket.recv(&mut self.buffer) {
+                Ok(n) => n,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
+                Err(e) => return Err(e.into()),
+            };
+            for m in messages(self.buffer.get(..n).unwrap_or(&[])) {
+                match m.body {
+                    Body::Result(code) => errno = code.unsigned_abs(),
+                    _ => count += elements_in(&m.body),
+                }
+            }
+        }
+        match errno {
+            0 => Ok(count),
+            ENOENT => Ok(0),
+            n => Err(Trouble::Refused(n)),
+        }
+    }
+
     /// Removes the table.
     ///
     /// # Errors
@@ -323,7 +391,7 @@ impl Firewall {
 }
 
 /// Sorts by set; of several bans of one network the longest stays.
-fn arrange(entries: &mut Vec<Entry>) {
+pub(super) fn arrange(entries: &mut Vec<Entry>) {
     entries.sort_by_key(|e| (SetId::of(e), e.prefix, std::cmp::Reverse(e.seconds)));
     entries.dedup_by_key(|e| (e.scope, e.prefix));
 }

@@ -46,8 +46,9 @@ const REGISTER: u32 = 1;
 const SET_CONSTANT: u32 = 2;
 const SET_TIMEOUT: u32 = 0x10;
 const SET_EVALUATES: u32 = 0x20;
-/// Places in a set of the kernel's own counting. A full one no longer limits, so it is large.
-const DYNAMIC_SIZE: u32 = 131_072;
+/// Places in a set of the kernel's own counting. A full one no longer limits whoever is not in
+/// it, so it is large, and fullness is told.
+pub const DYNAMIC_SIZE: u32 = 131_072;
 const DROP: u32 = 0;
 const ACCEPT: u32 = 1;
 const JUMP: u32 = (-3i32).cast_unsigned();
@@ -113,6 +114,37 @@ pub struct Limits {
     pub new_per_minute: u32,
     /// Connections at once; 0 for no limit.
     pub at_once: u32,
+}
+
+impl Limits {
+    /// New connections that may come at once before [`Limits::new_per_minute`] holds.
+    #[must_use]
+    pub fn burst(&self) -> u32 {
+        self.new_per_minute.clamp(5, 100)
+    }
+
+    /// The sets in which the kernel counts.
+    fn sets(&self) -> impl Iterator<Item = (bool, u32, bool)> {
+        [(true, self.new_per_minute), (false, self.at_once)]
+            .into_iter()
+            .filter(|(_, n)| *n > 0)
+            .flat_map(|(rated, n)| [(rated, n, true), (rated, n, false)])
+    }
+
+    /// The names of the sets in which the kernel counts, each with [`DYNAMIC_SIZE`] places.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.sets().map(|(rated, _, v4)| counting(rated, v4))
+    }
+}
+
+/// The name of a set in which the kernel counts.
+fn counting(rated: bool, v4: bool) -> &'static str {
+    match (rated, v4) {
+        (true, true) => "rate_v4",
+        (true, false) => "rate_v6",
+        (false, true) => "count_v4",
+        (false, false) => "count_v6",
+    }
 }
 
 /// A transaction: all of it happens, or nothing.
@@ -243,50 +275,46 @@ impl Batch {
             return;
         }
         self.ports("limited_ports", &limits.ports);
-        let all = [("rate", limits.new_per_minute), ("count", limits.at_once)];
-        for (what, limit) in all.into_iter().filter(|(_, n)| *n > 0) {
-            for v4 in [true, false] {
-                let name = format!("{what}_v{}", if v4 { 4 } else { 6 });
-                let w = self.message(NEW_SET, CREATE);
-                w.text(1, TABLE);
-                w.text(2, &name);
-                let rated = what == "rate";
-                w.number(3, SET_EVALUATES | if rated { SET_TIMEOUT } else { 0 });
-                w.number(4, if v4 { 7 } else { 8 });
-                w.number(5, if v4 { 4 } else { 16 });
-                w.nest(9, |w| w.number(1, DYNAMIC_SIZE));
-                w.number(10, 0xe000 + u32::from(v4) + u32::from(rated) * 2);
-                if rated {
-                    w.put(11, &70_000u64.to_be_bytes());
-                }
-                self.rule("input", |w| {
-                    new_connection(w);
-                    tcp_ports(w, "limited_ports");
-                    source(w, v4, if v4 { 32 } else { 64 });
-                    expression(w, "dynset", |w| {
-                        w.text(1, &name);
-                        w.number(3, u32::from(rated)); // 0 add, 1 update
-                        w.number(4, REGISTER);
-                        w.nest(7, |w| {
-                            w.text(1, if rated { "limit" } else { "connlimit" });
-                            w.nest(2, |w| {
-                                if rated {
-                                    w.put(1, &u64::from(limit).to_be_bytes());
-                                    w.put(2, &60u64.to_be_bytes());
-                                    w.number(3, limit.clamp(5, 100));
-                                    w.number(4, 0);
-                                    w.number(5, 1); // over, not under
-                                } else {
-                                    w.number(1, limit);
-                                    w.number(2, 1);
-                                }
-                            });
+        for (rated, limit, v4) in limits.sets() {
+            let name = counting(rated, v4);
+            let w = self.message(NEW_SET, CREATE);
+            w.text(1, TABLE);
+            w.text(2, name);
+            w.number(3, SET_EVALUATES | if rated { SET_TIMEOUT } else { 0 });
+            w.number(4, if v4 { 7 } else { 8 });
+            w.number(5, if v4 { 4 } else { 16 });
+            w.nest(9, |w| w.number(1, DYNAMIC_SIZE));
+            w.number(10, 0xe000 + u32::from(v4) + u32::from(rated) * 2);
+            if rated {
+                w.put(11, &70_000u64.to_be_bytes());
+            }
+            self.rule("input", |w| {
+                new_connection(w);
+                tcp_ports(w, "limited_ports");
+                source(w, v4, if v4 { 32 } else { 64 });
+                expression(w, "dynset", |w| {
+                    w.text(1, name);
+                    w.number(3, u32::from(rated)); // 0 add, 1 update
+                    w.number(4, REGISTER);
+                    w.nest(7, |w| {
+                        w.text(1, if rated { "limit" } else { "connlimit" });
+                        w.nest(2, |w| {
+                            if rated {
+                                w.put(1, &u64::from(limit).to_be_bytes());
+                                w.put(2, &60u64.to_be_bytes());
+                                w.number(3, limits.burst());
+                                w.number(4, 0);
+                                w.number(5, 1); // over, not under
+                            } else {
+                                w.number(1, limit);
+                                w.number(2, 1);
+                            }
                         });
                     });
-                    expression(w, "counter", |_| {});
-                    verdict(w, DROP, None);
                 });
-            }
+                expression(w, "counter", |_| {});
+                verdict(w, DROP, None);
+            });
         }
     }
 
@@ -452,11 +480,29 @@ pub fn ask_table(sequence: u32) -> Vec<u8> {
 /// A question for all elements of a set.
 #[must_use]
 pub fn ask_elements(sequence: u32, set: SetId) -> Vec<u8> {
+    ask_all(sequence, &set.name())
+}
+
+/// A question for all elements of a set of this name.
+#[must_use]
+pub fn ask_all(sequence: u32, set: &str) -> Vec<u8> {
     let mut w = Writer::new(sequence);
     w.begin(kind(GET_ELEMENT), DUMP, &head(INET, 0));
     w.text(1, TABLE);
-    w.text(2, &set.name());
+    w.text(2, set);
     w.finish()
+}
+
+/// How many elements a part of the answer to [`ask_all`] has.
+#[must_use]
+pub fn elements_in(body: &Body<'_>) -> usize {
+    match body {
+        Body::Other(k, octets) if *k == kind(NEW_ELEMENT) => octets
+            .get(4..)
+            .and_then(|attrs| attribute(attrs, 3))
+            .map_or(0, |list| attributes(list).count()),
+        _ => 0,
+    }
 }
 
 /// A question for one ban: its answer has it, or is ENOENT.

@@ -10,15 +10,16 @@ use std::time::{Duration, Instant};
 use daemon::netlink::{Family, Netlink};
 use daemon::packet::{PACKET_MAX, Packets};
 use daemon::signals::{Notice, Signals};
-use daemon::{Confined, Fatal, log};
+use daemon::{Confined, Fatal, log, memory};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
 use super::addresses;
-use super::firewall::Firewall;
 use super::netlink::messages;
 use super::nft::{Limits, Told, told};
 use super::sessions::{Sessions, established};
+use super::sets::Health;
+use super::table::{Backend, Table};
 use super::wire::{Answer, ENTRIES_MAX, Entry, Request};
 use crate::own::never::Never;
 
@@ -28,6 +29,8 @@ const LOOK: Duration = Duration::from_secs(30);
 const GROUP_NFTABLES: u32 = 7;
 /// Longest table of connections that is read, in octets: about 50,000 connections.
 const TABLE_MAX: usize = 8 << 20;
+/// How often it is looked whether somebody else has emptied ipset's sets or removed their rules.
+const CHECK: Duration = Duration::from_secs(5);
 /// Bans that may be staged.
 const STAGED_MAX: usize = 1_000_000;
 
@@ -39,8 +42,9 @@ const KERNEL: Token = Token(2);
 #[derive(Debug)]
 pub struct Fire {
     watch: Packets,
-    firewall: Firewall,
-    kernel: Netlink,
+    firewall: Table,
+    /// nftables' notifications. ipset has none: it is looked at every [`CHECK`].
+    kernel: Option<Netlink>,
     route: Netlink,
     /// `/proc/net/tcp` and `tcp6`, as far as they exist.
     tables: Vec<File>,
@@ -54,6 +58,9 @@ pub struct Fire {
     asked: bool,
     began: Instant,
     looked: Option<Instant>,
+    checked: Instant,
+    /// Full sets of the kernel's own counting, as last told.
+    full: u32,
 }
 
 impl Fire {
@@ -66,16 +73,21 @@ impl Fire {
         never: Never,
         ports: Vec<u16>,
         limits: Option<Limits>,
+        backend: Backend,
     ) -> Result<Fire, Fatal> {
-        let mut firewall = Firewall::open(limits).map_err(|e| Fatal::io("netlink", e))?;
-        firewall
-            .exists()
+        let firewall = Table::open(backend, limits)
             .map_err(|e| Fatal::setup(format!("the firewall can't be changed: {e}")))?;
-        let kernel =
-            Netlink::open(Family::Netfilter, 4_096).map_err(|e| Fatal::io("netlink", e))?;
-        kernel
-            .join(GROUP_NFTABLES)
-            .map_err(|e| Fatal::io("nftables notifications", e))?;
+        let kernel = match &firewall {
+            Table::Ipset(_) => None,
+            Table::Nftables(_) => {
+                let kernel =
+                    Netlink::open(Family::Netfilter, 4_096).map_err(|e| Fatal::io("netlink", e))?;
+                kernel
+                    .join(GROUP_NFTABLES)
+                    .map_err(|e| Fatal::io("nftables notifications", e))?;
+                Some(kernel)
+            }
+        };
         Ok(Fire {
             watch,
             firewall,
@@ -93,6 +105,8 @@ impl Fire {
             asked: false,
             began: Instant::now(),
             looked: None,
+            checked: Instant::now(),
+            full: 0,
         })
     }
 
@@ -109,14 +123,15 @@ impl Fire {
     ) -> Result<(), Fatal> {
         let mut poll = Poll::new()?;
         signals.register(poll.registry(), SIGNALS)?;
-        let (watch, kernel) = (
-            self.watch.as_fd().as_raw_fd(),
-            self.kernel.as_fd().as_raw_fd(),
-        );
-        poll.registry()
-            .register(&mut SourceFd(&watch), WATCH, Interest::READABLE)?;
-        poll.registry()
-            .register(&mut SourceFd(&kernel), KERNEL, Interest::READABLE)?;
+        let listen = |fd: i32, token| {
+            poll.registry()
+                .register(&mut SourceFd(&fd), token, Interest::READABLE)
+        };
+        listen(self.watch.as_fd().as_raw_fd(), WATCH)?;
+        if let Some(kernel) = &self.kernel {
+            listen(kernel.as_fd().as_raw_fd(), KERNEL)?;
+        }
+        let patience = if self.kernel.is_some() { LOOK } else { CHECK };
         self.look();
         let mut events = Events::with_capacity(8);
         let mut buffer = vec![0; PACKET_MAX];
@@ -129,7 +144,7 @@ impl Fire {
         }
         ready.tell();
         loop {
-            if let Err(e) = poll.poll(&mut events, Some(LOOK)) {
+            if let Err(e) = poll.poll(&mut events, Some(patience)) {
                 if e.kind() != io::ErrorKind::Interrupted {
                     return Err(Fatal::io("poll", e));
                 }
@@ -154,6 +169,7 @@ impl Fire {
             if self.looked.is_none_or(|at| at.elapsed() >= LOOK) {
                 self.look();
             }
+            self.check()?;
         }
     }
 
@@ -203,6 +219,8 @@ impl Fire {
                 let count = good.len();
                 let began = Instant::now();
                 let done = self.rebuild(good);
+                // Whatever it took is not needed again before the next one.
+                memory::trim();
                 if done.is_ok() {
                     log::info("restored")
                         .val("bans", count)
@@ -246,17 +264,61 @@ impl Fire {
     /// Makes the table anew. The kernel would tell us of every single ban in it, which takes
     /// longer than making it: so we don't listen meanwhile, and look afterwards.
     fn rebuild(&mut self, entries: Vec<Entry>) -> Result<(), super::firewall::Trouble> {
-        let deaf = self.kernel.leave(GROUP_NFTABLES).is_ok();
+        let leave = |k: &Netlink| k.leave(GROUP_NFTABLES).is_ok();
+        let deaf = self.kernel.as_ref().is_some_and(leave);
         let done = self.firewall.rebuild(entries);
-        if deaf && self.kernel.join(GROUP_NFTABLES).is_err() {
+        let join = |k: &Netlink| k.join(GROUP_NFTABLES).is_err();
+        if deaf && self.kernel.as_ref().is_some_and(join) {
             log::error("table")
                 .kv("state", "changes by others are no longer noticed")
                 .send();
         }
-        if done.is_ok() && matches!(self.firewall.exists(), Ok(false)) {
+        if done.is_ok() && self.is_missing() {
             self.answer(0, &Answer::Need);
         }
         done
+    }
+
+    /// Whether our table of nftables is not there.
+    fn is_missing(&mut self) -> bool {
+        match &mut self.firewall {
+            Table::Nftables(f) => matches!(f.exists(), Ok(false)),
+            Table::Ipset(_) => false,
+        }
+    }
+
+    /// With ipset: looks whether all is as we left it.
+    ///
+    /// # Errors
+    /// `Temporary` when rules are gone: a successor puts them back before it is confined.
+    fn check(&mut self) -> Result<(), Fatal> {
+        let Table::Ipset(sets) = &mut self.firewall else {
+            return Ok(());
+        };
+        if self.checked.elapsed() < CHECK {
+            return Ok(());
+        }
+        self.checked = Instant::now();
+        if let Err(e) = sets.prolong() {
+            log::error("firewall").val("error", &e).send();
+        }
+        match sets.health() {
+            Ok(Health::Well) => {}
+            Ok(Health::Emptied) => {
+                log::warning("table")
+                    .kv("state", "emptied by somebody else, filled anew")
+                    .send();
+                self.answer(0, &Answer::Need);
+            }
+            Ok(Health::Gone) => {
+                return Err(Fatal::io(
+                    "firewall",
+                    "rules of iptables were removed by somebody else: starting anew",
+                ));
+            }
+            Err(e) => log::error("firewall").val("error", &e).send(),
+        }
+        Ok(())
     }
 
     /// Takes out who must never be banned.
@@ -286,16 +348,19 @@ impl Fire {
 
     /// Notifications: when somebody else removed a part of our table, it is made anew.
     fn notified(&mut self, buffer: &mut [u8]) {
+        let (Some(kernel), Table::Nftables(table)) = (&self.kernel, &mut self.firewall) else {
+            return;
+        };
         let mut damaged = false;
         loop {
-            match self.kernel.recv(buffer) {
+            match kernel.recv(buffer) {
                 Ok(n) => {
                     damaged |= messages(buffer.get(..n).unwrap_or(&[]))
-                        .any(|m| m.port != self.firewall.port() && told(&m.body) == Told::Damaged);
+                        .any(|m| m.port != table.port() && told(&m.body) == Told::Damaged);
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
                 // Some were lost: look for ourselves.
-                Err(_) => damaged |= matches!(self.firewall.exists(), Ok(false)),
+                Err(_) => damaged |= matches!(table.exists(), Ok(false)),
             }
         }
         if damaged {
@@ -321,6 +386,16 @@ impl Fire {
         let now = i64::try_from(self.began.elapsed().as_secs()).unwrap_or(i64::MAX);
         let admins = self.sessions.seen(now, present.into_iter());
         self.never.set_admins(admins);
+        if let Table::Nftables(table) = &mut self.firewall {
+            match table.full() {
+                Ok(full) if full != self.full => {
+                    self.full = full;
+                    self.answer(0, &Answer::Full(full));
+                }
+                Ok(_) => {}
+                Err(e) => log::error("firewall").val("error", &e).send(),
+            }
+        }
     }
 }
 

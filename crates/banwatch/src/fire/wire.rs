@@ -58,6 +58,9 @@ pub enum Answer {
     Need,
     /// Part of the answer to [`Request::List`]; `true` for the last part.
     Listed(bool, Vec<Entry>),
+    /// So many of the sets in which the kernel counts connections by itself are full (number 0:
+    /// not an answer). Told when it changes.
+    Full(u32),
 }
 
 /// The octets are not what watch or fire write.
@@ -192,6 +195,11 @@ impl Answer {
                 out
             }
             Answer::Need => begin(b'n', number, 0),
+            Answer::Full(count) => {
+                let mut out = begin(b'o', number, 4);
+                out.extend(count.to_be_bytes());
+                out
+            }
             Answer::Listed(last, e) => {
                 let mut out = begin(if *last { b'l' } else { b'm' }, number, e.len() * ENTRY);
                 put_entries(&mut out, e);
@@ -210,6 +218,7 @@ impl Answer {
             b'd' => Answer::Done(entries(rest)?),
             b'f' => Answer::Failed(u32::from_be_bytes(rest.try_into().map_err(|_| Malformed)?)),
             b'n' if rest.is_empty() => Answer::Need,
+            b'o' => Answer::Full(u32::from_be_bytes(rest.try_into().map_err(|_| Malformed)?)),
             b'l' => Answer::Listed(true, entries(rest)?),
             b'm' => Answer::Listed(false, entries(rest)?),
             _ => return Err(Malformed),
@@ -231,6 +240,8 @@ pub fn exercise(octets: &[u8]) {
     }
     for m in super::netlink::messages(octets) {
         let _ = super::nft::told(&m.body);
+        let _ = super::nft::elements_in(&m.body);
+        let _ = super::ipset::told(&m.body, 0);
     }
     let _ = super::addresses::addresses(octets);
     let _ = super::sessions::established(octets, &[22]).count();
@@ -261,14 +272,14 @@ mod tests {
                 let octets = r.encode(n);
                 prop_assert_eq!(Request::decode(&octets), Ok((n, r)));
             }
-            for a in [Answer::Done(e.clone()), Answer::Failed(errno), Answer::Need, Answer::Listed(last, e)] {
+            for a in [Answer::Done(e.clone()), Answer::Failed(errno), Answer::Full(errno), Answer::Need, Answer::Listed(last, e)] {
                 prop_assert_eq!(Answer::decode(&a.encode(n)), Ok((n, a)));
             }
         }
 
         #[test]
-        fn octets_are_refused_or_read_back(mut octets in prop::collection::vec(any::<u8>(), 0..80), op in 0usize..9) {
-            if let (Some(first), Some(op)) = (octets.first_mut(), b"PADSCLdfl".get(op)) {
+        fn octets_are_refused_or_read_back(mut octets in prop::collection::vec(any::<u8>(), 0..80), op in 0usize..10) {
+            if let (Some(first), Some(op)) = (octets.first_mut(), b"PADSCLdflo".get(op)) {
                 *first = *op;
             }
             exercise(&octets);

@@ -1,12 +1,14 @@
 //! Which bans stand, until when, and for the how manyth time.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::BinaryHeap;
+use std::hash::{BuildHasher, RandomState};
 
+use super::judge::Reason;
 use crate::prefix::Prefix;
 
 /// Records held at once, standing bans and remembered ones together. Beyond this the remembered
-/// ones go first; a new ban always finds a place.
+/// ones go, as soon as they are a sixteenth of it; a new ban always finds a place.
 pub const RECORDS_MAX: usize = 1_000_000;
 /// How long a ban is remembered after its end, so that the next one is longer: this many times
 /// its length, and at least [`REMEMBER_MIN`].
@@ -66,45 +68,66 @@ pub struct Ban {
     pub stands: bool,
 }
 
-/// A network and the scope of its ban (0: all traffic, else some ports): one may have several.
-pub type Slot = (Prefix, u8);
+/// Whether bans by these two jails are counted together: our own rules are one jail in this.
+#[must_use]
+pub fn together(a: u16, b: u16) -> bool {
+    account(a) == account(b)
+}
 
-/// A ban as it is kept: 16 octets. Times are seconds since 1970 up to 2106, the highest number
+/// Our own rules are entered first at the desk, so the first numbers are theirs.
+fn account(jail: u16) -> u16 {
+    if usize::from(jail) < Reason::ALL.len() {
+        0
+    } else {
+        jail
+    }
+}
+
+/// The number of no record.
+const NONE: u32 = u32::MAX;
+const ENFORCED: u8 = 1;
+const STANDS: u8 = 2;
+const USED: u8 = 4;
+
+/// A ban as it is kept: 36 octets. Times are seconds since 1970 up to 2106, the highest number
 /// for no end.
 #[derive(Clone, Copy, Debug)]
 struct Kept {
-    since: u32,
-    until: u32,
+    prefix: Prefix,
     count: u16,
     jail: u16,
-    enforced: bool,
-    stands: bool,
+    flags: u8,
+    since: u32,
+    until: u32,
+    /// The next record of the same network, or of the list of free places.
+    next: u32,
 }
 
-impl From<Ban> for Kept {
-    fn from(b: Ban) -> Kept {
-        let second = |t: i64| {
-            u32::try_from(t.max(0))
-                .unwrap_or(u32::MAX - 1)
-                .min(u32::MAX - 1)
-        };
+fn second(t: i64) -> u32 {
+    u32::try_from(t.max(0))
+        .unwrap_or(u32::MAX - 1)
+        .min(u32::MAX - 1)
+}
+
+impl Kept {
+    fn new(prefix: Prefix, b: Ban) -> Kept {
+        let flag = |set: bool, flag: u8| if set { flag } else { 0 };
         Kept {
+            prefix,
+            count: b.count,
+            jail: b.jail,
+            flags: flag(b.enforced, ENFORCED) | flag(b.stands, STANDS) | USED,
             since: second(b.since),
             until: if b.until == i64::MAX {
                 u32::MAX
             } else {
                 second(b.until)
             },
-            count: b.count,
-            jail: b.jail,
-            enforced: b.enforced,
-            stands: b.stands,
+            next: NONE,
         }
     }
-}
 
-impl Kept {
-    fn ban(self) -> Ban {
+    fn ban(&self) -> Ban {
         Ban {
             since: i64::from(self.since),
             until: if self.until == u32::MAX {
@@ -114,80 +137,308 @@ impl Kept {
             },
             count: self.count,
             jail: self.jail,
-            enforced: self.enforced,
-            stands: self.stands,
+            enforced: self.flags & ENFORCED != 0,
+            stands: self.stands(),
         }
+    }
+
+    fn stands(&self) -> bool {
+        self.flags & STANDS != 0
+    }
+
+    fn used(&self) -> bool {
+        self.flags & USED != 0
+    }
+
+    /// When something happens to it next: its end, or the end of remembering it. The highest
+    /// number for never.
+    fn due(&self) -> u32 {
+        if self.stands() {
+            return self.until;
+        }
+        let length = self.until.saturating_sub(self.since);
+        self.until
+            .saturating_add(length.saturating_mul(REMEMBER_TIMES).max(REMEMBER_MIN))
     }
 }
 
-/// All bans.
-#[derive(Clone, Debug, Default)]
+/// All bans. Each jail has its own of a network; our own rules are one jail in this.
+///
+/// Records lie in one piece of memory. A table of their numbers finds the first of a network,
+/// and each knows the next of the same network; a heap has their next dates. A ban touches 50 to
+/// 55 octets, growing included.
+#[derive(Clone, Debug)]
 pub struct Book {
-    bans: HashMap<Slot, Kept>,
-    /// Ends, and the end of remembering. Entries that no longer agree with `bans` are dead.
-    ends: BinaryHeap<Reverse<(u32, Slot)>>,
-    /// The highest scope seen.
-    scopes: u8,
+    records: Vec<Kept>,
+    /// The first free place in `records`; [`NONE`] when there is none.
+    free: u32,
+    used: usize,
+    /// Open addressing with linear probing: numbers of first records, [`NONE`] for empty. As
+    /// long as a power of two; at most three quarters full.
+    table: Vec<u32>,
+    networks: usize,
+    hasher: RandomState,
+    /// Next dates. One that does not agree with its record is dead.
+    dates: BinaryHeap<Reverse<(u32, u32)>>,
     standing: usize,
     total: u64,
+    most: usize,
+}
+
+impl Default for Book {
+    fn default() -> Book {
+        Book::sized(RECORDS_MAX)
+    }
+}
+
+impl Book {
+    /// An empty one that lets go of what is only remembered when it has so many records.
+    #[must_use]
+    pub fn sized(most: usize) -> Book {
+        Book {
+            most,
+            records: Vec::new(),
+            free: NONE,
+            used: 0,
+            table: Vec::new(),
+            networks: 0,
+            hasher: RandomState::new(),
+            dates: BinaryHeap::new(),
+            standing: 0,
+            total: 0,
+        }
+    }
 }
 
 /// What has become of a ban when its time came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ended {
     /// Whose.
-    pub slot: Slot,
+    pub prefix: Prefix,
     /// As it was.
     pub ban: Ban,
 }
 
-fn remembered_until(ban: &Kept) -> u32 {
-    let length = ban.until.saturating_sub(ban.since);
-    ban.until
-        .saturating_add(length.saturating_mul(REMEMBER_TIMES).max(REMEMBER_MIN))
+/// Where a network's first record is, or where it would be entered in the table.
+enum Place {
+    Found { at: usize, first: u32 },
+    Empty(usize),
 }
 
 impl Book {
-    /// The standing ban that meets an address or network: its own, or one of a wider network.
-    #[must_use]
-    pub fn standing(&self, prefix: Prefix) -> Option<(Slot, Ban)> {
-        let most = prefix.length();
-        // Few lengths are in use; each is one look-up.
-        (0..=most).rev().find_map(|n| {
-            let p = prefix.widen(n);
-            (0..=self.scopes).find_map(|s| {
-                self.bans
-                    .get(&(p, s))
-                    .filter(|b| b.stands)
-                    .map(|b| ((p, s), b.ban()))
-            })
+    fn record(&self, number: u32) -> Option<&Kept> {
+        usize::try_from(number)
+            .ok()
+            .and_then(|n| self.records.get(n))
+    }
+
+    fn record_mut(&mut self, number: u32) -> Option<&mut Kept> {
+        usize::try_from(number)
+            .ok()
+            .and_then(|n| self.records.get_mut(n))
+    }
+
+    /// The table's place where the search for a network begins.
+    fn home(&self, prefix: Prefix) -> usize {
+        // The low bits are all that counts.
+        (self.hasher.hash_one(prefix) as usize) & self.table.len().wrapping_sub(1)
+    }
+
+    /// Looks a network up. The table must not be empty and has an empty place.
+    fn place(&self, prefix: Prefix) -> Place {
+        let mask = self.table.len().wrapping_sub(1);
+        let mut at = self.home(prefix);
+        loop {
+            match self.table.get(at).copied() {
+                None | Some(NONE) => return Place::Empty(at),
+                Some(first) if self.record(first).is_some_and(|r| r.prefix == prefix) => {
+                    return Place::Found { at, first };
+                }
+                Some(_) => at = (at + 1) & mask,
+            }
+        }
+    }
+
+    fn first(&self, prefix: Prefix) -> u32 {
+        if self.table.is_empty() {
+            return NONE;
+        }
+        match self.place(prefix) {
+            Place::Found { first, .. } => first,
+            Place::Empty(_) => NONE,
+        }
+    }
+
+    /// The records of a network, from its first.
+    fn chain(&self, prefix: Prefix) -> impl Iterator<Item = (u32, &Kept)> {
+        let mut number = self.first(prefix);
+        std::iter::from_fn(move || {
+            let record = self.record(number)?;
+            let at = std::mem::replace(&mut number, record.next);
+            Some((at, record))
         })
     }
 
-    /// The record of exactly this network.
-    #[must_use]
-    pub fn get(&self, slot: Slot) -> Option<Ban> {
-        self.bans.get(&slot).map(|b| b.ban())
+    fn number(&self, prefix: Prefix, jail: u16) -> Option<u32> {
+        self.chain(prefix)
+            .find(|(_, r)| together(r.jail, jail))
+            .map(|(n, _)| n)
     }
 
-    /// How often this network was banned, as far as remembered.
+    /// Makes room in the table for one more network.
+    fn widen(&mut self) {
+        if (self.networks + 1) * 4 <= self.table.len() * 3 {
+            return;
+        }
+        let old = std::mem::take(&mut self.table);
+        self.table = vec![NONE; (old.len() * 2).max(16)];
+        for number in old.into_iter().filter(|n| *n != NONE) {
+            let Some(prefix) = self.record(number).map(|r| r.prefix) else {
+                continue;
+            };
+            if let Place::Empty(at) = self.place(prefix) {
+                if let Some(place) = self.table.get_mut(at) {
+                    *place = number;
+                }
+            }
+        }
+    }
+
+    /// Takes a network's entry out of the table: what was pushed on by it moves up.
+    fn close(&mut self, mut hole: usize) {
+        let mask = self.table.len().wrapping_sub(1);
+        let mut at = hole;
+        loop {
+            at = (at + 1) & mask;
+            let Some(number) = self.table.get(at).copied().filter(|n| *n != NONE) else {
+                break;
+            };
+            let Some(home) = self.record(number).map(|r| self.home(r.prefix)) else {
+                break;
+            };
+            // It may move when the hole lies between its home and its place.
+            if at.wrapping_sub(home) & mask >= at.wrapping_sub(hole) & mask {
+                if let Some(place) = self.table.get_mut(hole) {
+                    *place = number;
+                }
+                hole = at;
+            }
+        }
+        if let Some(place) = self.table.get_mut(hole) {
+            *place = NONE;
+        }
+        self.networks -= 1;
+    }
+
+    /// Enters a record that is not there yet.
+    fn enter(&mut self, mut kept: Kept) -> u32 {
+        self.widen();
+        let place = self.place(kept.prefix);
+        kept.next = match place {
+            Place::Found { first, .. } => first,
+            Place::Empty(_) => NONE,
+        };
+        let number = match self.record(self.free).map(|r| r.next) {
+            Some(next) => {
+                let number = std::mem::replace(&mut self.free, next);
+                if let Some(record) = self.record_mut(number) {
+                    *record = kept;
+                }
+                number
+            }
+            None => {
+                self.records.push(kept);
+                u32::try_from(self.records.len() - 1).unwrap_or(NONE)
+            }
+        };
+        self.used += 1;
+        let at = match place {
+            Place::Found { at, .. } => at,
+            Place::Empty(at) => {
+                self.networks += 1;
+                at
+            }
+        };
+        if let Some(place) = self.table.get_mut(at) {
+            *place = number;
+        }
+        number
+    }
+
+    /// Takes a record out.
+    fn remove(&mut self, number: u32) {
+        let Some((prefix, next)) = self.record(number).map(|r| (r.prefix, r.next)) else {
+            return;
+        };
+        let before = self
+            .chain(prefix)
+            .find(|(_, r)| r.next == number)
+            .map(|(n, _)| n);
+        match before {
+            Some(before) => {
+                if let Some(record) = self.record_mut(before) {
+                    record.next = next;
+                }
+            }
+            None => match self.place(prefix) {
+                Place::Found { at, .. } if next == NONE => self.close(at),
+                Place::Found { at, .. } => {
+                    if let Some(place) = self.table.get_mut(at) {
+                        *place = next;
+                    }
+                }
+                Place::Empty(_) => {}
+            },
+        }
+        let free = self.free;
+        if let Some(record) = self.record_mut(number) {
+            let stood = record.stands();
+            record.flags = 0;
+            record.next = free;
+            self.standing -= usize::from(stood);
+            self.used -= 1;
+            self.free = number;
+        }
+    }
+
+    /// The standing ban that meets an address or network: its own, or one of a wider network.
     #[must_use]
-    pub fn count(&self, slot: Slot) -> u16 {
-        self.bans.get(&slot).map_or(0, |b| b.count)
+    pub fn standing(&self, prefix: Prefix) -> Option<(Prefix, Ban)> {
+        (0..=prefix.length()).rev().find_map(|n| {
+            let p = prefix.widen(n);
+            self.of(p).find(|b| b.stands).map(|b| (p, b))
+        })
+    }
+
+    /// What there is of exactly this network: a ban for each jail, standing or remembered.
+    pub fn of(&self, prefix: Prefix) -> impl Iterator<Item = Ban> {
+        self.chain(prefix).map(|(_, r)| r.ban())
+    }
+
+    /// A jail's record of exactly this network.
+    #[must_use]
+    pub fn get(&self, prefix: Prefix, jail: u16) -> Option<Ban> {
+        self.of(prefix).find(|b| together(b.jail, jail))
+    }
+
+    /// How often this jail banned this network, as far as remembered.
+    #[must_use]
+    pub fn count(&self, prefix: Prefix, jail: u16) -> u16 {
+        self.get(prefix, jail).map_or(0, |b| b.count)
     }
 
     /// Bans a network for so many seconds (`None`: without end). Gives the ban, or `None` when
-    /// one at least as long stands already.
+    /// one of the same jail stands already that is at least as long.
     pub fn ban(
         &mut self,
         now: i64,
-        slot: Slot,
+        prefix: Prefix,
         seconds: Option<i64>,
         jail: u16,
         enforced: bool,
     ) -> Option<Ban> {
         let until = seconds.map_or(i64::MAX, |s| now.saturating_add(s));
-        let old = self.get(slot);
+        let old = self.get(prefix, jail);
         if old.is_some_and(|b| b.stands && b.until >= until && b.enforced >= enforced) {
             return None;
         }
@@ -200,76 +451,109 @@ impl Book {
             enforced,
             stands: true,
         };
-        self.restore(slot, ban);
+        self.restore(prefix, ban);
         self.total += 1;
         Some(ban)
     }
 
-    /// Puts a ban back as it was.
-    pub fn restore(&mut self, slot: Slot, ban: Ban) {
-        self.scopes = self.scopes.max(slot.1);
-        if self.bans.len() >= RECORDS_MAX && !self.bans.contains_key(&slot) {
-            self.bans.retain(|_, b| b.stands);
-        }
-        let kept = Kept::from(ban);
-        let old = self.bans.insert(slot, kept);
-        let stood = old.is_some_and(|b| b.stands);
-        self.standing = self.standing + usize::from(ban.stands) - usize::from(stood);
-        let due = if kept.stands {
-            kept.until
-        } else {
-            remembered_until(&kept)
+    /// Puts a ban back as it was, in place of what there is of the same network and jail.
+    pub fn restore(&mut self, prefix: Prefix, ban: Ban) {
+        let kept = Kept::new(prefix, ban);
+        let number = match self.number(prefix, ban.jail) {
+            Some(number) => {
+                if let Some(record) = self.record_mut(number) {
+                    let (stood, next) = (record.stands(), record.next);
+                    *record = Kept { next, ..kept };
+                    self.standing -= usize::from(stood);
+                }
+                number
+            }
+            None => {
+                self.thin();
+                self.enter(kept)
+            }
         };
-        if due != u32::MAX {
-            self.ends.push(Reverse((due, slot)));
+        self.standing += usize::from(ban.stands);
+        self.expect(number);
+    }
+
+    /// When the book is full, what is only remembered goes; not before it is worth looking at
+    /// every record.
+    fn thin(&mut self) {
+        let remembered = self.used - self.standing;
+        if self.used < self.most || remembered < self.most / 16 {
+            return;
+        }
+        for n in 0..self.records.len() {
+            let old = self.records.get(n).is_some_and(|r| r.used() && !r.stands());
+            if let (true, Ok(number)) = (old, u32::try_from(n)) {
+                self.remove(number);
+            }
         }
     }
 
-    /// Lifts a ban; what was is remembered no longer.
-    pub fn lift(&mut self, slot: Slot) -> Option<Ban> {
-        let ban = self.bans.remove(&slot).filter(|b| b.stands)?;
-        self.standing -= 1;
-        Some(ban.ban())
+    /// Notes a record's next date.
+    fn expect(&mut self, number: u32) {
+        let due = self.record(number).map_or(u32::MAX, Kept::due);
+        if due != u32::MAX {
+            self.dates.push(Reverse((due, number)));
+        }
+    }
+
+    /// Lifts a jail's ban; what was is remembered no longer. `None` when none stands.
+    pub fn lift(&mut self, prefix: Prefix, jail: u16) -> Option<Ban> {
+        let number = self.number(prefix, jail)?;
+        let ban = self.record(number).map(Kept::ban).filter(|b| b.stands)?;
+        self.remove(number);
+        Some(ban)
+    }
+
+    /// Forgets all there is of exactly this network.
+    pub fn forget(&mut self, prefix: Prefix) {
+        loop {
+            let first = self.first(prefix);
+            if first == NONE {
+                return;
+            }
+            self.remove(first);
+        }
     }
 
     /// When [`Book::expired`] should be called next.
     #[must_use]
     pub fn next_end(&self) -> Option<i64> {
-        self.ends.peek().map(|Reverse((at, _))| i64::from(*at))
+        self.dates.peek().map(|Reverse((at, _))| i64::from(*at))
     }
 
     /// Takes one ban whose time is over by `now`.
     pub fn expired(&mut self, now: i64) -> Option<Ended> {
-        while let Some(Reverse((at, slot))) = self.ends.peek().copied() {
+        while let Some(Reverse((at, number))) = self.dates.peek().copied() {
             if i64::from(at) > now {
                 return None;
             }
-            self.ends.pop();
-            let Some(ban) = self.bans.get_mut(&slot) else {
+            self.dates.pop();
+            let Some(record) = self.record_mut(number) else {
                 continue;
             };
-            if ban.stands && ban.until == at {
-                let was = *ban;
-                ban.stands = false;
+            if !record.used() || record.due() != at {
+                continue;
+            }
+            if record.stands() {
+                let (prefix, ban) = (record.prefix, record.ban());
+                record.flags &= !STANDS;
                 self.standing -= 1;
-                let due = remembered_until(&was);
-                self.ends.push(Reverse((due, slot)));
-                return Some(Ended {
-                    slot,
-                    ban: was.ban(),
-                });
+                self.expect(number);
+                return Some(Ended { prefix, ban });
             }
-            if !ban.stands && i64::from(remembered_until(ban)) <= now {
-                self.bans.remove(&slot);
-            }
+            self.remove(number);
         }
         None
     }
 
     /// No ban is enforced any more.
     pub fn only_observe(&mut self) {
-        for ban in self.bans.values_mut() {
-            ban.enforced = false;
+        for record in &mut self.records {
+            record.flags &= !ENFORCED;
         }
     }
 
@@ -285,80 +569,20 @@ impl Book {
         self.total
     }
 
-    /// Every record, in no order.
-    pub fn iter(&self) -> impl Iterator<Item = (Slot, Ban)> + '_ {
-        self.bans.iter().map(|(p, b)| (*p, b.ban()))
+    /// Every record, in no order that means anything.
+    pub fn iter(&self) -> impl Iterator<Item = (Prefix, Ban)> + '_ {
+        self.records
+            .iter()
+            .filter(|r| r.used())
+            .map(|r| (r.prefix, r.ban()))
     }
 
     /// Number of records, those that are only remembered included.
     #[must_use]
     pub fn records(&self) -> usize {
-        self.bans.len()
+        self.used
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn p(t: &str) -> Prefix {
-        t.parse().unwrap()
-    }
-
-    #[test]
-    fn longer_each_time_and_forgotten_in_the_end() {
-        let g = Growth {
-            first: 100,
-            factor: 3,
-            most: 1_000,
-        };
-        assert_eq!(
-            [1, 2, 3, 4, 60].map(|n| g.seconds(n)),
-            [100, 300, 900, 1_000, 1_000]
-        );
-        let mut b = Book::default();
-        let a = (p("192.0.2.1"), 0);
-        let first = b
-            .ban(1_000, a, Some(g.seconds(b.count(a) + 1)), 0, true)
-            .unwrap();
-        assert_eq!((first.until, first.count), (1_100, 1));
-        assert_eq!(
-            b.ban(1_050, a, Some(50), 0, true),
-            None,
-            "it stands that long already"
-        );
-        assert_eq!(b.standing(p("192.0.2.1")).unwrap().0, a);
-        assert_eq!(b.expired(1_099), None);
-        assert_eq!(b.expired(1_100).unwrap().slot, a);
-        assert_eq!(b.expired(1_100), None);
-        assert_eq!((b.standing_count(), b.count(a)), (0, 1));
-        let second = b
-            .ban(1_200, a, Some(g.seconds(b.count(a) + 1)), 0, true)
-            .unwrap();
-        assert_eq!((second.until, second.count), (1_500, 2));
-        assert!(b.expired(1_500).is_some());
-        assert_eq!(b.expired(1_500 + i64::from(REMEMBER_MIN) - 1), None);
-        assert_eq!(b.count(a), 2);
-        assert_eq!(b.expired(1_500 + i64::from(REMEMBER_MIN)), None);
-        assert_eq!((b.count(a), b.records(), b.next_end()), (0, 0, None));
-    }
-
-    #[test]
-    fn wide_bans_meet_what_is_in_them_and_lifting_lifts() {
-        let mut b = Book::default();
-        b.ban(0, (p("2001:db8::/64"), 0), None, 0, true);
-        assert!(b.standing(p("2001:db8::77")).is_some());
-        assert!(b.standing(p("2001:db8:0:1::77")).is_none());
-        assert_eq!(b.next_end(), None);
-        assert!(
-            b.lift((p("2001:db8::/64"), 0)).is_some() && b.lift((p("2001:db8::/64"), 0)).is_none()
-        );
-        assert_eq!(b.standing_count(), 0);
-        // A longer ban over a shorter one: the end of the shorter one means nothing.
-        b.ban(0, (p("10.0.0.1"), 0), Some(10), 0, true);
-        b.ban(5, (p("10.0.0.1"), 0), Some(100), 0, true);
-        assert_eq!(b.expired(50), None);
-        assert_eq!(b.standing_count(), 1);
-        assert_eq!(b.expired(105).unwrap().ban.count, 2);
-    }
-}
+mod tests;

@@ -136,7 +136,14 @@ impl Machine {
         let bytes = text.as_bytes();
         let mut pos = from;
         loop {
-            if !p.anchored {
+            if let (Some(lead), false) = (&p.lead, p.anchored) {
+                let rest = bytes.get(pos..).unwrap_or(&[]);
+                let Some(at) = lead.find(rest) else {
+                    self.seen = bytes.len() + 1;
+                    return Found::No;
+                };
+                pos += at;
+            } else if !p.anchored {
                 while let Some(&b) = bytes.get(pos) {
                     if p.first.has(b) && text.is_char_boundary(pos) {
                         break;

@@ -1,5 +1,7 @@
 //! Turns the tree of a pattern into instructions for the matcher.
 
+use memchr::memmem::Finder;
+
 use super::ast::{Assert, Kind, Node};
 use super::charset::{CharSet, High};
 use super::{PROGRAM_MAX, PatternError};
@@ -163,6 +165,24 @@ pub(crate) struct Program {
     pub(crate) slots: usize,
     /// Can match at the start of the text only.
     pub(crate) anchored: bool,
+    /// Text by which every match begins, if it has two octets or more.
+    pub(crate) lead: Option<Box<Finder<'static>>>,
+}
+
+/// The octets that the first instructions ask for, whatever comes then.
+fn lead(insts: &[Inst], literals: &[u8]) -> Option<Box<Finder<'static>>> {
+    let mut text = Vec::new();
+    for i in insts {
+        match i {
+            Inst::Save(_) => {}
+            Inst::Byte(b) => text.push(*b),
+            Inst::Literal { start, len } => {
+                text.extend(literals.get(*start as usize..(start + len) as usize)?);
+            }
+            _ => break,
+        }
+    }
+    (text.len() >= 2).then(|| Box::new(Finder::new(&text).into_owned()))
 }
 
 struct Compiler {
@@ -186,6 +206,7 @@ pub(crate) fn compile(node: &Node, groups: usize) -> Result<Program, PatternErro
     c.push(Inst::Match)?;
     let (firsts, first) = c.firsts();
     Ok(Program {
+        lead: lead(&c.insts, &c.literals),
         insts: c.insts,
         literals: c.literals,
         tables: c.tables,

@@ -68,6 +68,9 @@ fn as_python() {
     check(r"(é{2})", "ééé", &[Some("éé"), Some("éé")]);
     check(r"\x41\u00e9\t", "Aé\t", &[Some("Aé\t")]);
     check("(?x) a b # note\n c", "abc", &[Some("abc")]);
+    // A text by which every match begins, found again where it was no match.
+    check("(?:ab)(c)", "ab aab abd abc", &[Some("abc"), Some("c")]);
+    check("éa+b", "é éaab", &[Some("éaab")]);
     check(r"(a)?b(?(1)c)", "abd bd", &[Some("b"), None]);
 }
 

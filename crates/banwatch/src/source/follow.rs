@@ -2,7 +2,11 @@
 //!
 //! Directories are watched, not files: one inotify watch each, made before confinement, tells of
 //! every file in it for ever. A file that was renamed is read on until it has been quiet for
-//! [`QUIET`]; one that became shorter is read from its beginning.
+//! [`QUIET`]. One that was emptied or written anew is read from its beginning: not its size
+//! tells, which may have grown past the old one by then, but the octets in front of the place
+//! where it was left. What its copy has beyond that place is read first, so that copying and
+//! emptying loses no line that the copy has. Directories that are made later are found by
+//! [`super::seek`].
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
@@ -20,6 +24,8 @@ use inotify::{EventMask, Inotify, WatchMask};
 
 use super::cutter::Cutter;
 use super::glob;
+use super::seek::Seek;
+pub use super::seek::places;
 
 /// How long a renamed file must have been quiet before it is let go.
 pub const QUIET: Duration = Duration::from_secs(10);
@@ -30,6 +36,16 @@ const TURN: usize = 4 << 20;
 /// Files followed at once.
 pub const FILES_MAX: usize = 500;
 const PIECE: usize = 128 * 1024;
+/// Octets in front of the place where a file was left, by which it is known again.
+const TAIL: usize = 64;
+/// Most that is read of the copy of a file that was emptied, in octets.
+const COPY_MAX: u64 = 64 << 20;
+/// Files looked at for such a copy.
+const COPIES_MAX: usize = 64;
+/// Compressed history is not read.
+const PACKED: [&str; 4] = [".gz", ".xz", ".bz2", ".zst"];
+/// How often directories that may be made later are looked for, in calls of [`Logs::seek`].
+const SEEK_EVERY: u32 = 5;
 
 /// A place to look for logs: a directory, a pattern for names in it, and who reads them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,44 +58,9 @@ pub struct Place {
     pub jail: usize,
     /// A file that is seen for the first time is read from its end.
     pub tail: bool,
-}
-
-/// Finds the directories that a path with patterns means now. Directories made later are found
-/// at the next start.
-#[must_use]
-pub fn places(path: &str, jail: usize, tail: bool) -> Vec<Place> {
-    let path = Path::new(path);
-    let (Some(parent), Some(names)) = (path.parent(), path.file_name()) else {
-        return Vec::new();
-    };
-    let mut found = vec![PathBuf::from("/")];
-    for part in parent.iter().skip(1) {
-        let mut next = Vec::new();
-        for dir in found {
-            if !glob::is_pattern(part.as_bytes()) {
-                next.push(dir.join(part));
-                continue;
-            }
-            let entries = std::fs::read_dir(&dir).into_iter().flatten().flatten();
-            next.extend(
-                entries
-                    .filter(|e| glob::fits(part.as_bytes(), e.file_name().as_bytes()))
-                    .map(|e| e.path()),
-            );
-        }
-        next.truncate(FILES_MAX);
-        found = next;
-    }
-    found
-        .into_iter()
-        .filter(|d| d.is_dir())
-        .map(|directory| Place {
-            directory,
-            names: names.to_owned(),
-            jail,
-            tail,
-        })
-        .collect()
+    /// Names of directories below, with patterns, that may be made later and are what is meant;
+    /// empty for a directory that is there.
+    pub below: Vec<OsString>,
 }
 
 #[derive(Debug)]
@@ -87,6 +68,8 @@ struct Watched {
     path: PathBuf,
     dir: Dir,
     places: Vec<Place>,
+    /// Made after the start: asked once a second, as no watch can be added by then.
+    polled: bool,
 }
 
 #[derive(Debug)]
@@ -103,6 +86,8 @@ struct Followed {
     /// There was more than one turn's worth.
     more: bool,
     saved: u64,
+    /// The last octets that were read.
+    tail: Vec<u8>,
 }
 
 /// Where a log was left.
@@ -117,6 +102,12 @@ pub struct Logs {
     files: Vec<Followed>,
     positions: Positions,
     buffer: Vec<u8>,
+    seeks: Vec<Seek>,
+    /// Something was made where directories are looked for.
+    seek_now: bool,
+    seek_turn: u32,
+    /// Lines that were too long, of files that are gone.
+    too_long: u64,
 }
 
 /// Is told the path of a log, which file it is, and how many octets of it were read.
@@ -126,12 +117,14 @@ pub type TellPosition<'a> = &'a mut dyn FnMut(&str, (u64, u64), u64);
 pub type MakeReader<'a> = &'a mut dyn FnMut(&[usize]) -> usize;
 
 impl Logs {
-    /// Watches the directories of these places. `positions`: where logs were left.
+    /// Watches the directories of these places and looks for the others while it runs.
+    /// `positions`: where logs were left.
     ///
     /// # Errors
     /// The system's, when there is no inotify. A directory that can't be watched is named in the
     /// log and left out.
     pub fn new(places: Vec<Place>, positions: Positions) -> io::Result<Logs> {
+        let (places, seeks): (Vec<Place>, _) = places.into_iter().partition(|p| p.below.is_empty());
         let inotify = Inotify::init()?;
         let mut logs = Logs {
             inotify,
@@ -140,38 +133,105 @@ impl Logs {
             files: Vec::new(),
             positions,
             buffer: vec![0; PIECE],
+            seeks: seeks.into_iter().map(Seek).collect(),
+            seek_now: false,
+            seek_turn: 0,
+            too_long: 0,
         };
         let mask = WatchMask::MODIFY | WatchMask::CREATE | WatchMask::MOVE | WatchMask::DELETE;
-        for place in places {
-            let known = logs
-                .directories
-                .iter_mut()
-                .find(|w| w.path == place.directory);
-            if let Some(known) = known {
-                known.places.push(place);
+        let bases = logs.seeks.iter().map(|s| (s.base().to_owned(), None));
+        let places = places.into_iter().map(|p| (p.directory.clone(), Some(p)));
+        for (path, place) in places.chain(bases.collect::<Vec<_>>()) {
+            if let Some(known) = logs.directories.iter_mut().find(|w| w.path == path) {
+                known.places.extend(place);
                 continue;
             }
-            let opened = Dir::open(&place.directory)
-                .and_then(|d| Ok((logs.inotify.watches().add(&place.directory, mask)?, d)));
+            let opened =
+                Dir::open(&path).and_then(|d| Ok((logs.inotify.watches().add(&path, mask)?, d)));
             match opened {
                 Ok((watch, dir)) => {
                     logs.by_watch.insert(watch, logs.directories.len());
-                    let path = place.directory.clone();
                     logs.directories.push(Watched {
                         path,
                         dir,
-                        places: vec![place],
+                        places: place.into_iter().collect(),
+                        polled: false,
                     });
                 }
                 Err(e) => {
                     log::error("logs")
-                        .kv("directory", place.directory.as_os_str().as_bytes())
+                        .kv("directory", path.as_os_str().as_bytes())
                         .val("error", e)
                         .send();
                 }
             }
         }
         Ok(logs)
+    }
+
+    /// Once a second: looks for directories that were made later, and into those that were.
+    pub fn seek(&mut self, make: MakeReader<'_>) {
+        self.seek_turn = self.seek_turn.wrapping_add(1);
+        if std::mem::take(&mut self.seek_now) || self.seek_turn.is_multiple_of(SEEK_EVERY) {
+            for n in 0..self.seeks.len() {
+                let (Some(seek), known) = (self.seeks.get(n), &self.directories) else {
+                    break;
+                };
+                let base = known.iter().find(|w| w.path == seek.base());
+                let found = base.map_or_else(Vec::new, |w| seek.look(&w.dir));
+                for (path, dir) in found {
+                    self.found_late(n, path, dir);
+                }
+            }
+        }
+        for at in 0..self.directories.len() {
+            let Some(w) = self.directories.get(at).filter(|w| w.polled) else {
+                continue;
+            };
+            for name in w.dir.names().unwrap_or_default() {
+                self.look(at, &name, make, false);
+            }
+            for f in self.files.iter_mut().filter(|f| f.directory == at) {
+                f.more = true;
+            }
+        }
+    }
+
+    /// A directory that the n-th search has found.
+    fn found_late(&mut self, n: usize, path: PathBuf, dir: Dir) {
+        let Some(place) = self.seeks.get(n).map(|s| s.place(&path)) else {
+            return;
+        };
+        let same = |a: &Dir, b: &Dir| match (a.own_status(), b.own_status()) {
+            (Ok(a), Ok(b)) => (a.device, a.inode) == (b.device, b.inode),
+            _ => false,
+        };
+        let room = self.directories.len() < FILES_MAX;
+        match self.directories.iter_mut().find(|w| w.path == path) {
+            Some(w) => {
+                if !same(&w.dir, &dir) {
+                    // Removed and made again.
+                    w.dir = dir;
+                    w.polled = true;
+                }
+                if !w.places.contains(&place) {
+                    w.places.push(place);
+                }
+            }
+            None if room => {
+                log::info("logs")
+                    .kv("directory", path.as_os_str().as_bytes())
+                    .kv("state", "made since the start")
+                    .send();
+                self.directories.push(Watched {
+                    path,
+                    dir,
+                    places: vec![place],
+                    polled: true,
+                });
+            }
+            None => {}
+        }
     }
 
     /// The directories that are watched, for Landlock.
@@ -227,11 +287,7 @@ impl Logs {
         if self.files.iter().any(|f| f.id == id) {
             return;
         }
-        let packed = [".gz", ".xz", ".bz2", ".zst"];
-        if packed
-            .iter()
-            .any(|p| name.as_bytes().ends_with(p.as_bytes()))
-        {
+        if is_packed(name) {
             return;
         }
         let fitting: Vec<&Place> = watched
@@ -292,6 +348,7 @@ impl Logs {
             leaving: None,
             more: true,
             saved: u64::MAX,
+            tail: Vec::new(),
         });
     }
 
@@ -305,6 +362,9 @@ impl Logs {
                 Ok(events) => {
                     for e in events {
                         lost |= e.mask.contains(EventMask::Q_OVERFLOW);
+                        let made = EventMask::CREATE | EventMask::MOVED_TO;
+                        self.seek_now |=
+                            e.mask.contains(EventMask::ISDIR) && e.mask.intersects(made);
                         let (Some(at), Some(name)) = (self.by_watch.get(&e.wd), e.name) else {
                             continue;
                         };
@@ -353,6 +413,7 @@ impl Logs {
     /// Reads what is there, at most a turn's worth of each file; `true` when there is more.
     pub fn read(&mut self, line: &mut dyn FnMut(usize, &[u8])) -> bool {
         let mut more = false;
+        let followed: Vec<(u64, u64)> = self.files.iter().map(|f| f.id).collect();
         for f in self.files.iter_mut().filter(|f| f.more) {
             f.more = false;
             let mut done = 0;
@@ -361,23 +422,34 @@ impl Logs {
                     f.more = true;
                     break;
                 }
-                match f.file.read_at(&mut self.buffer, f.offset) {
-                    Ok(0) => {
-                        // At its end, or beyond: it was cut to be written anew.
-                        let size = f.file.metadata().map_or(f.offset, |m| m.size());
-                        if size >= f.offset {
+                let known = f.tail.len();
+                match f.file.read_at(&mut self.buffer, f.offset - known as u64) {
+                    Ok(n) => {
+                        let got = self.buffer.get(..n).unwrap_or(&[]);
+                        let (head, piece) = got.split_at(known.min(n));
+                        // Octets of no meaning are a hole: its writer goes on where it was.
+                        let hole = || head.len() == known && head.iter().all(|b| *b == 0);
+                        if head != f.tail && !hole() || shrunk(f, n) {
+                            if let Some(w) = self.directories.get(f.directory) {
+                                rest_of_copy(w, f, &followed, line);
+                            }
+                            f.offset = 0;
+                            f.tail.clear();
+                            f.cutter.reset();
+                            continue;
+                        }
+                        if piece.is_empty() {
                             break;
                         }
-                        f.offset = 0;
-                        f.cutter.reset();
-                    }
-                    Ok(n) => {
-                        f.offset += n as u64;
-                        done += n;
+                        f.offset += piece.len() as u64;
+                        done += piece.len();
                         if f.leaving.is_some() {
                             f.leaving = Some(Instant::now());
                         }
-                        let (reader, piece) = (f.reader, self.buffer.get(..n).unwrap_or(&[]));
+                        f.tail.clear();
+                        f.tail
+                            .extend(got.get(n.saturating_sub(TAIL)..).unwrap_or(&[]));
+                        let reader = f.reader;
                         f.cutter.feed(piece, &mut |l| line(reader, l));
                     }
                     Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
@@ -397,8 +469,12 @@ impl Logs {
 
     /// Once a second: lets quiet old files go, and says where the others stand if that changed.
     pub fn tick(&mut self, position: TellPosition<'_>) {
-        self.files
-            .retain(|f| f.leaving.is_none_or(|since| since.elapsed() < QUIET));
+        let gone = &mut self.too_long;
+        self.files.retain(|f| {
+            let stays = f.leaving.is_none_or(|since| since.elapsed() < QUIET);
+            *gone += if stays { 0 } else { f.cutter.too_long() };
+            stays
+        });
         for f in self.files.iter_mut().filter(|f| f.leaving.is_none()) {
             // What is held back is read again after a restart.
             let at = f.offset.saturating_sub(f.cutter.held() as u64);
@@ -419,174 +495,81 @@ impl Logs {
         self.tick(position);
     }
 
-    /// Whether a renamed file still has to be waited for.
+    /// Lines that were passed over because of their length, since the start.
+    #[must_use]
+    pub fn too_long(&self) -> u64 {
+        self.too_long + self.files.iter().map(|f| f.cutter.too_long()).sum::<u64>()
+    }
+
+    /// Whether something has to be done once a second though nothing is told: a renamed file is
+    /// waited for, or a directory looked for.
     #[must_use]
     pub fn is_waiting(&self) -> bool {
-        self.files.iter().any(|f| f.leaving.is_some())
+        !self.seeks.is_empty() || self.files.iter().any(|f| f.leaving.is_some())
+    }
+}
+
+fn is_packed(name: &OsStr) -> bool {
+    let name = name.as_bytes();
+    PACKED.iter().any(|p| name.ends_with(p.as_bytes()))
+}
+
+/// Whether a file whose last octets are not known (the place comes from the state) has become
+/// shorter than that place; `n` is what was read there.
+fn shrunk(f: &Followed, n: usize) -> bool {
+    f.tail.is_empty()
+        && n == 0
+        && f.offset > 0
+        && f.file.metadata().is_ok_and(|m| m.size() < f.offset)
+}
+
+/// A file was emptied: reads what its copy has beyond the place where it was left. The copy is
+/// the file beside it whose name begins with its name and that has the same octets in front of
+/// that place. One that is followed itself is left alone.
+fn rest_of_copy(
+    w: &Watched,
+    f: &mut Followed,
+    followed: &[(u64, u64)],
+    line: &mut dyn FnMut(usize, &[u8]),
+) {
+    let start = f.offset - f.tail.len() as u64;
+    let names = w.dir.names().unwrap_or_default();
+    let beside = names
+        .iter()
+        .filter(|n| n.as_bytes().starts_with(f.name.as_bytes()) && **n != f.name && !is_packed(n));
+    let mut newest: Option<(i64, File)> = None;
+    for name in beside.take(COPIES_MAX) {
+        let Ok(s) = w.dir.status(name) else { continue };
+        if !s.is_file || s.size < f.offset || followed.contains(&(s.device, s.inode)) {
+            continue;
+        }
+        let mut head = [0; TAIL];
+        let head = head.get_mut(..f.tail.len()).unwrap_or(&mut []);
+        let Ok(file) = w.dir.open_read(name) else {
+            continue;
+        };
+        let same = !head.is_empty() && file.read_exact_at(head, start).is_ok() && head == f.tail;
+        if same && newest.as_ref().is_none_or(|(t, _)| s.mtime > *t) {
+            newest = Some((s.mtime, file));
+        }
+    }
+    let Some((_, copy)) = newest else { return };
+    let mut buffer = vec![0; PIECE];
+    let (mut at, end) = (f.offset, f.offset + COPY_MAX);
+    while at < end {
+        match copy.read_at(&mut buffer, at) {
+            Ok(0) => break,
+            Ok(n) => {
+                at += n as u64;
+                let reader = f.reader;
+                f.cutter
+                    .feed(buffer.get(..n).unwrap_or(&[]), &mut |l| line(reader, l));
+            }
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => break,
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::Write;
-
-    use super::*;
-
-    struct Bench {
-        tmp: tempfile::TempDir,
-        logs: Logs,
-        lines: Vec<String>,
-    }
-
-    impl Bench {
-        fn new(names: &str, positions: Positions, before: &[(&str, &str)]) -> Bench {
-            let tmp = tempfile::tempdir().unwrap();
-            Bench::at(tmp, names, positions, before)
-        }
-
-        fn at(
-            tmp: tempfile::TempDir,
-            names: &str,
-            positions: Positions,
-            before: &[(&str, &str)],
-        ) -> Bench {
-            for (name, text) in before {
-                std::fs::write(tmp.path().join(name), text).unwrap();
-            }
-            let path = tmp.path().join(names);
-            let places = places(path.to_str().unwrap(), 0, false);
-            assert_eq!(places.len(), 1);
-            let mut logs = Logs::new(places, positions).unwrap();
-            logs.open_all(&mut |_| 0);
-            let mut b = Bench {
-                tmp,
-                logs,
-                lines: Vec::new(),
-            };
-            b.turn();
-            b
-        }
-
-        fn turn(&mut self) -> Vec<String> {
-            self.logs.notified(&mut |_| 0);
-            let lines = &mut self.lines;
-            while self
-                .logs
-                .read(&mut |_, l| lines.push(String::from_utf8_lossy(l).into_owned()))
-            {}
-            std::mem::take(lines)
-        }
-
-        fn append(&self, name: &str, text: &str) {
-            let path = self.tmp.path().join(name);
-            let mut f = File::options()
-                .append(true)
-                .create(true)
-                .open(path)
-                .unwrap();
-            f.write_all(text.as_bytes()).unwrap();
-        }
-    }
-
-    #[test]
-    fn rotation_by_rename_loses_nothing() {
-        let mut b = Bench::new("a.log", Positions::new(), &[("a.log", "")]);
-        b.append("a.log", "1\n2\nha");
-        assert_eq!(b.turn(), ["1", "2"]);
-        let mut old = File::options()
-            .append(true)
-            .open(b.tmp.path().join("a.log"))
-            .unwrap();
-        std::fs::rename(b.tmp.path().join("a.log"), b.tmp.path().join("a.log.1")).unwrap();
-        b.append("a.log", "new\n");
-        // The daemon has not noticed yet and writes to the old file.
-        old.write_all(b"lf\n").unwrap();
-        let mut all = b.turn();
-        all.sort();
-        assert_eq!(all, ["half", "new"]);
-        old.write_all(b"late\n").unwrap();
-        assert_eq!(b.turn(), ["late"]);
-        b.append("a.log", "more\n");
-        assert_eq!(b.turn(), ["more"]);
-        assert!(b.logs.is_waiting());
-    }
-
-    #[test]
-    fn copytruncate_and_globs() {
-        let mut b = Bench::new(
-            "*.log",
-            Positions::new(),
-            &[("a.log", "x\n"), ("b.txt", "no\n"), ("old.log.gz", "no\n")],
-        );
-        b.append("a.log", "1\n");
-        assert_eq!(b.turn(), ["1"]);
-        std::fs::copy(b.tmp.path().join("a.log"), b.tmp.path().join("a.1")).unwrap();
-        std::fs::write(b.tmp.path().join("a.log"), "").unwrap();
-        b.turn();
-        b.append("a.log", "after\n");
-        assert_eq!(b.turn(), ["after"]);
-        b.append("later.log", "from the start\n");
-        b.append("b.txt", "no\n");
-        assert_eq!(b.turn(), ["from the start"]);
-        assert_eq!(b.logs.files().len(), 2);
-    }
-
-    #[test]
-    fn positions_are_kept() {
-        let mut b = Bench::new("a.log", Positions::new(), &[("a.log", "1\n2\nha")]);
-        let mut positions = Positions::new();
-        b.logs.tick(&mut |path, id, offset| {
-            positions.insert(path.to_owned(), (id, offset));
-        });
-        assert_eq!(
-            positions.values().next().unwrap().1,
-            4,
-            "a line that is not whole is read again"
-        );
-        let Bench { tmp, .. } = b;
-        std::fs::OpenOptions::new()
-            .append(true)
-            .open(tmp.path().join("a.log"))
-            .unwrap()
-            .write_all(b"lf\n")
-            .unwrap();
-        let path = tmp.path().join("a.log");
-        let places = places(path.to_str().unwrap(), 0, false);
-        let mut logs = Logs::new(places, positions).unwrap();
-        logs.open_all(&mut |_| 0);
-        let mut lines = Vec::new();
-        logs.read(&mut |_, l| lines.push(String::from_utf8_lossy(l).into_owned()));
-        assert_eq!(lines, ["half"]);
-    }
-
-    #[test]
-    fn many_lines_during_rotation() {
-        let mut b = Bench::new("a.log", Positions::new(), &[("a.log", "")]);
-        let mut want = 0;
-        let mut got = 0;
-        for round in 0..5 {
-            let mut writer = File::options()
-                .append(true)
-                .open(b.tmp.path().join("a.log"))
-                .unwrap();
-            for i in 0..2_000 {
-                writeln!(writer, "{round} {i}").unwrap();
-                want += 1;
-                if i == 1_000 {
-                    std::fs::rename(
-                        b.tmp.path().join("a.log"),
-                        b.tmp.path().join(format!("a.log.{round}")),
-                    )
-                    .unwrap();
-                    b.append("a.log", "");
-                }
-                if i % 333 == 0 {
-                    got += b.turn().len();
-                }
-            }
-            drop(writer);
-            got += b.turn().len();
-        }
-        assert_eq!(got, want);
-    }
-}
+mod tests;

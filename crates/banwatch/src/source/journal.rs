@@ -38,6 +38,29 @@ impl Entry {
         Some(us as f64 / 1e6)
     }
 
+    /// When the journal took it, in microseconds since 1970.
+    #[must_use]
+    pub fn written(&self) -> Option<u64> {
+        let text = self.get("__REALTIME_TIMESTAMP")?;
+        std::str::from_utf8(text).ok()?.parse().ok()
+    }
+
+    /// Writes it as it stands in the stream.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        for (name, value) in &self.fields {
+            out.extend(name.as_bytes());
+            if value.contains(&b'\n') {
+                out.push(b'\n');
+                out.extend((value.len() as u64).to_le_bytes());
+            } else {
+                out.push(b'=');
+            }
+            out.extend(value);
+            out.push(b'\n');
+        }
+        out.push(b'\n');
+    }
+
     /// The line that a log file would have: host, program with its process id, message. Newlines
     /// in the message become spaces, so that no entry can look like two.
     #[must_use]
@@ -212,6 +235,11 @@ impl Reader {
     fn keep(&mut self, name: String, value: Vec<u8>) {
         self.state = State::Name(Vec::new());
         let size = self.entry.size + name.len() + value.len();
+        // The journal has no other names; one that is empty would read as the end of the entry.
+        let named = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+        if name.is_empty() || !name.bytes().all(named) {
+            return;
+        }
         if value.len() > VALUE_MAX || self.entry.fields.len() >= FIELDS_MAX || size > ENTRY_MAX {
             return;
         }
@@ -287,6 +315,16 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(100))]
+        #[test]
+        fn what_is_written_is_read(
+            fields in prop::collection::vec(("[A-Z_]{1,20}", prop::collection::vec(any::<u8>(), 0..40)), 1..10),
+        ) {
+            let entry = Entry { size: fields.iter().map(|(n, v)| n.len() + v.len()).sum(), fields };
+            let mut text = Vec::new();
+            entry.encode(&mut text);
+            prop_assert_eq!(entries(&[&text]), [entry]);
+        }
+
         #[test]
         fn garbage_ends(octets in prop::collection::vec(any::<u8>(), 0..300)) {
             for e in entries(&[&octets]) {

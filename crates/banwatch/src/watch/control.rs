@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::desk::{ADMIN, Desk, Seen};
 use super::jails::Jails;
+use super::verbs::{self, Verb};
 use crate::f2b::arith::seconds;
 use crate::own::book::Ban;
 use crate::prefix::Prefix;
@@ -31,8 +32,16 @@ pub enum Command {
     Metrics,
     /// fail2ban-client's `status`, of all or of one jail.
     Status(Option<String>),
-    /// fail2ban-client's `banned`.
-    Banned,
+    /// fail2ban-client's `banned`: all, or the jails of one network.
+    Banned(Option<Prefix>),
+    /// Lift all bans.
+    DelAll,
+    /// Lift the ban of something without an address, in one jail or in all.
+    DelId(String, Option<String>),
+    /// fail2ban-client's `get JAIL …` and `set JAIL …`.
+    Jail(String, Verb),
+    /// Which version is running?
+    Version,
     /// Read the configuration again.
     Reload,
     /// Are you there?
@@ -70,16 +79,27 @@ impl Command {
             ["add", who, time] => Command::Add(prefix(who)?, time_of(time)?, None),
             ["ban", jail, who] => Command::Add(prefix(who)?, Some(0), Some((*jail).to_owned())),
             ["del", who] => Command::Del(prefix(who)?, None),
-            ["unban", jail, who] => Command::Del(prefix(who)?, Some((*jail).to_owned())),
+            ["unban", "--all"] => Command::DelAll,
+            ["unban", jail, who] => match prefix(who) {
+                Ok(net) => Command::Del(net, Some((*jail).to_owned())),
+                Err(_) => Command::DelId(
+                    (*who).to_owned(),
+                    (*jail != "*").then(|| (*jail).to_owned()),
+                ),
+            },
+            ["get", jail, rest @ ..] => Command::Jail((*jail).to_owned(), Verb::parse(false, rest)?),
+            ["set", jail, rest @ ..] => Command::Jail((*jail).to_owned(), Verb::parse(true, rest)?),
+            ["version"] => Command::Version,
             ["why", who] => Command::Why(prefix(who)?, form),
             ["stats"] => Command::Stats(form),
             ["metrics"] => Command::Metrics,
             ["status"] => Command::Status(None),
             ["status", jail] => Command::Status(Some((*jail).to_owned())),
-            ["banned"] => Command::Banned,
+            ["banned"] => Command::Banned(None),
+            ["banned", who] => Command::Banned(Some(prefix(who)?)),
             ["reload"] => Command::Reload,
             ["ping"] => Command::Ping,
-            _ => return Err("expected list, add, del, why, stats, metrics, status, banned, ban, unban, reload or ping".to_owned()),
+            _ => return Err("expected list, add, del, why, stats, metrics, status, banned, ban, unban, get, set, version, reload or ping".to_owned()),
         })
     }
 }
@@ -109,7 +129,7 @@ pub fn answer(command: &Command, now: i64, desk: &mut Desk, jails: &mut Jails) -
                 None => return format!("- no jail {}\n", jail.as_deref().unwrap_or("")),
             };
             let of_jail = jail.as_deref().and_then(|j| jails.find(j));
-            let time = match of_jail.map(|j| j.conf.rules.bantime) {
+            let time = match of_jail.map(|j| j.rules().bantime) {
                 Some(t) if t < 0.0 => None,
                 Some(t) => Some((t as i64).max(1)),
                 None if jail.is_some() => Some(3_600),
@@ -119,6 +139,9 @@ pub fn answer(command: &Command, now: i64, desk: &mut Desk, jails: &mut Jails) -
                 return format!("- {prefix} is never banned: {}\n", why.as_str());
             }
             let made = desk.ban(now, *prefix, time, asker);
+            if let Some(name) = jail.as_deref().filter(|_| made) {
+                jails.banned(name);
+            }
             let _ = writeln!(out, "{}", u8::from(made));
         }
         Command::Del(prefix, jail) => {
@@ -129,12 +152,28 @@ pub fn answer(command: &Command, now: i64, desk: &mut Desk, jails: &mut Jails) -
                     some => some,
                 },
             };
-            let n = desk.lift(*prefix, asker);
+            let n = desk.lift(now, *prefix, asker);
             jails.lifted(*prefix);
             if n == 0 && jail.is_none() {
                 return format!("- {prefix} is not banned\n");
             }
             let _ = writeln!(out, "{n}");
+        }
+        Command::DelAll => {
+            let lifted = desk.lift_all(now, None) + jails.lift_ids();
+            jails.all_lifted();
+            let _ = writeln!(out, "{lifted}");
+        }
+        Command::DelId(id, jail) => {
+            let lifted = jails.lift_id(jail.as_deref(), id);
+            let _ = writeln!(out, "{lifted}");
+        }
+        Command::Jail(jail, verb) => match verbs::answer(jail, verb, desk, jails) {
+            Ok(text) => out.push_str(&text),
+            Err(why) => return format!("- {why}\n"),
+        },
+        Command::Version => {
+            let _ = writeln!(out, "{}", env!("CARGO_PKG_VERSION"));
         }
         Command::Why(prefix, form) => why(&mut out, now, *prefix, desk, *form),
         Command::Stats(form) => stats(&mut out, desk, jails, *form),
@@ -150,10 +189,11 @@ pub fn answer(command: &Command, now: i64, desk: &mut Desk, jails: &mut Jails) -
         }
         Command::Status(Some(name)) => {
             let Some(asker) = desk.find_asker(name) else {
-                return format!("- no jail {name}\n");
+                return format!("- Sorry but the jail '{name}' does not exist\n");
             };
             let j = jails.find(name);
-            let banned = of(desk, asker);
+            let mut banned: Vec<String> = of(desk, asker).iter().map(Prefix::to_string).collect();
+            banned.extend(jails.ids_of(name).map(|(id, _)| id.to_owned()));
             let logs: Vec<&str> = j.map_or(Vec::new(), |j| {
                 j.conf.logs.iter().map(|l| l.glob.as_str()).collect()
             });
@@ -167,14 +207,16 @@ pub fn answer(command: &Command, now: i64, desk: &mut Desk, jails: &mut Jails) -
                 logs.join(" "),
                 banned.len(),
                 j.map_or(0, |j| j.banned),
-                banned
-                    .iter()
-                    .map(Prefix::to_string)
-                    .collect::<Vec<_>>()
-                    .join(" "),
+                banned.join(" "),
             );
         }
-        Command::Banned => {
+        Command::Banned(Some(who)) => {
+            let of = desk.book.of(*who).filter(|b| b.stands);
+            let mut names: Vec<String> = of.map(|b| name_of(desk, &b)).collect();
+            names.sort();
+            let _ = writeln!(out, "{}", Value::from(names));
+        }
+        Command::Banned(None) => {
             let all: Vec<Value> = desk
                 .askers()
                 .iter()
@@ -202,7 +244,7 @@ fn of(desk: &Desk, asker: u16) -> Vec<Prefix> {
         .book
         .iter()
         .filter(|(_, b)| b.stands && b.jail == asker)
-        .map(|((p, _), _)| p)
+        .map(|(p, _)| p)
         .collect();
     all.sort();
     all
@@ -237,12 +279,7 @@ fn ban_text(desk: &Desk, prefix: Prefix, ban: &Ban, now: i64) -> String {
 }
 
 fn list(out: &mut String, now: i64, desk: &Desk, form: Form) {
-    let mut all: Vec<(Prefix, Ban)> = desk
-        .book
-        .iter()
-        .filter(|(_, b)| b.stands)
-        .map(|((p, _), b)| (p, b))
-        .collect();
+    let mut all: Vec<(Prefix, Ban)> = desk.book.iter().filter(|(_, b)| b.stands).collect();
     all.sort_by_key(|(p, _)| *p);
     match form {
         Form::Json => {
@@ -264,7 +301,7 @@ fn why(out: &mut String, now: i64, prefix: Prefix, desk: &Desk, form: Form) {
     let standing = desk.book.standing(prefix);
     let never = desk.never.forbids(prefix).map(|w| w.as_str());
     let (mut led, lately): (Vec<&Seen>, Vec<&Seen>) = match standing {
-        Some(((p, _), _)) => (desk.why(p).iter().collect(), Vec::new()),
+        Some((p, _)) => (desk.why(p).iter().collect(), Vec::new()),
         None => (Vec::new(), desk.lately(prefix)),
     };
     if led.is_empty() && standing.is_none() {
@@ -279,14 +316,19 @@ fn why(out: &mut String, now: i64, prefix: Prefix, desk: &Desk, form: Form) {
             prefix.widen(64)
         },
     );
-    let past = desk.book.get((prefix, 0)).filter(|b| !b.stands);
+    let past: u32 = desk
+        .book
+        .of(prefix)
+        .filter(|b| !b.stands)
+        .map(|b| u32::from(b.count))
+        .sum();
     match form {
         Form::Json => {
             let texts = |all: &[&Seen]| all.iter().map(|s| s.to_string()).collect::<Vec<_>>();
             let value = json!({
                 "address": prefix.to_string(),
-                "ban": standing.map(|((p, _), b)| ban_json(desk, p, &b, now)),
-                "past_bans": past.map_or(0, |b| b.count),
+                "ban": standing.map(|(p, b)| ban_json(desk, p, &b, now)),
+                "past_bans": past,
                 "never": never,
                 "score": score.map(|(fast, slow)| json!({"fast": fast, "slow": slow})),
                 "last_good_login": good.map(|g| g.last),
@@ -296,15 +338,15 @@ fn why(out: &mut String, now: i64, prefix: Prefix, desk: &Desk, form: Form) {
         }
         Form::Text => {
             match standing {
-                Some(((p, _), b)) => {
+                Some((p, b)) => {
                     let _ = writeln!(out, "banned: {}", ban_text(desk, p, &b, now));
                 }
                 None => {
                     let _ = writeln!(out, "not banned: {prefix}");
                 }
             }
-            if let Some(b) = past {
-                let _ = writeln!(out, "banned before: {} times", b.count);
+            if past > 0 {
+                let _ = writeln!(out, "banned before: {past} times");
             }
             if let Some(never) = never {
                 let _ = writeln!(out, "never banned: {never}");
@@ -338,6 +380,7 @@ type Metric = (&'static str, &'static str, bool, u64);
 
 fn numbers(desk: &Desk, jails: &Jails) -> Vec<Metric> {
     let c = desk.counts;
+    let (doubtful, gave_up) = jails.doubts();
     let (tracked, forgotten) = desk.judge().tracked();
     vec![
         (
@@ -367,6 +410,24 @@ fn numbers(desk: &Desk, jails: &Jails) -> Vec<Metric> {
         ),
         ("lines_total", "Lines of logs.", true, c.lines),
         (
+            "lines_too_long_total",
+            "Lines passed over because they are longer than 64 KiB.",
+            true,
+            c.too_long,
+        ),
+        (
+            "lines_doubtful_total",
+            "Lines charged to nobody because two addresses came into question.",
+            true,
+            doubtful,
+        ),
+        (
+            "searches_given_up_total",
+            "Searches of patterns that used up their budget.",
+            true,
+            gave_up,
+        ),
+        (
             "failures_total",
             "Violations found in lines.",
             true,
@@ -390,12 +451,48 @@ fn numbers(desk: &Desk, jails: &Jails) -> Vec<Metric> {
             true,
             c.failed,
         ),
+        (
+            "limits_full",
+            "Sets of the kernel's own connection limits that are full and limit nobody new.",
+            false,
+            c.full,
+        ),
         ("tracked", "Networks with a score.", false, tracked as u64),
         (
             "forgotten_total",
             "Networks forgotten for want of room.",
             true,
             forgotten,
+        ),
+        (
+            "actions_run_total",
+            "Commands of actions that were run.",
+            true,
+            jails.acts.counts[0],
+        ),
+        (
+            "actions_failed_total",
+            "Commands of actions that failed.",
+            true,
+            jails.acts.counts[1],
+        ),
+        (
+            "actions_timeouts_total",
+            "Commands of actions that were ended because they took too long.",
+            true,
+            jails.acts.counts[2],
+        ),
+        (
+            "actions_dropped_total",
+            "Bans of which actions were not told because too many waited.",
+            true,
+            jails.acts.counts[3],
+        ),
+        (
+            "names_unasked_total",
+            "Violations dropped because too many host names were being looked up.",
+            true,
+            jails.acts.unasked,
         ),
         (
             "jails",
@@ -430,6 +527,12 @@ fn stats(out: &mut String, desk: &Desk, jails: &Jails, form: Form) {
     }
 }
 
+/// A name as the value of a label.
+fn label(name: &str) -> String {
+    let plain = |c: &char| !c.is_control() && !matches!(c, '"' | '\\');
+    name.chars().filter(plain).collect()
+}
+
 fn metrics(out: &mut String, desk: &Desk, jails: &Jails) {
     for (name, help, grows, value) in numbers(desk, jails) {
         let kind = if grows { "counter" } else { "gauge" };
@@ -442,14 +545,27 @@ fn metrics(out: &mut String, desk: &Desk, jails: &Jails) {
         out,
         "# HELP hikyaku_ban_jail_bans Bans that stand, by who asked.\n# TYPE hikyaku_ban_jail_bans gauge\n"
     );
-    for (n, a) in desk.askers().iter().enumerate() {
-        let count = of(desk, u16::try_from(n).unwrap_or(u16::MAX)).len();
-        let name: String = a
-            .name
-            .chars()
-            .filter(|c| !c.is_control() && !matches!(c, '"' | '\\'))
-            .collect();
+    let mut standing = vec![0u64; desk.askers().len()];
+    for (_, ban) in desk.book.iter().filter(|(_, b)| b.stands) {
+        if let Some(n) = standing.get_mut(usize::from(ban.jail)) {
+            *n += 1;
+        }
+    }
+    for (a, count) in desk.askers().iter().zip(standing) {
+        let name = label(&a.name);
         let _ = writeln!(out, "hikyaku_ban_jail_bans{{jail=\"{name}\"}} {count}");
+    }
+    let _ = write!(
+        out,
+        "# HELP hikyaku_ban_jail_failures_total Violations by jail.\n# TYPE hikyaku_ban_jail_failures_total counter\n"
+    );
+    for j in jails.all() {
+        let name = label(&j.conf.name);
+        let _ = writeln!(
+            out,
+            "hikyaku_ban_jail_failures_total{{jail=\"{name}\"}} {}",
+            j.found
+        );
     }
 }
 
@@ -491,11 +607,20 @@ mod tests {
         assert!(ask(&mut d, "stats").contains("2\tbans_standing"));
         assert!(ask(&mut d, "metrics").contains("hikyaku_ban_bans_standing 2\n"));
         assert!(ask(&mut d, "status admin").contains("Currently banned:\t2"));
-        assert!(ask(&mut d, "status nothing").starts_with("- no jail"));
+        assert!(ask(&mut d, "status nothing").starts_with("- Sorry but the jail 'nothing'"));
+        assert!(ask(&mut d, "get nothing bantime").starts_with("- Sorry but the jail 'nothing'"));
+        assert_eq!(ask(&mut d, "banned 203.0.113.0/24"), "+\n[\"admin\"]\n");
+        assert_eq!(
+            ask(&mut d, "version"),
+            format!("+\n{}\n", env!("CARGO_PKG_VERSION"))
+        );
         assert_eq!(ask(&mut d, "del 203.0.113.0/24"), "+\n1\n");
         assert!(ask(&mut d, "del 203.0.113.0/24").starts_with("- "));
         assert_eq!(ask(&mut d, "unban * 2001:db8::/64"), "+\n1\n");
         assert_eq!(ask(&mut d, "list"), "+\n");
+        assert_eq!(ask(&mut d, "add 203.0.113.1"), "+\n1\n");
+        assert_eq!(ask(&mut d, "unban --all"), "+\n1\n");
+        assert_eq!(ask(&mut d, "unban * alice"), "+\n0\n");
         assert!(ask(&mut d, "add nowhere").starts_with("- nowhere: expected"));
         assert!(ask(&mut d, "add 192.0.2.1 0").starts_with("- 0: expected"));
     }

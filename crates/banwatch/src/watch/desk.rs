@@ -2,6 +2,7 @@
 //! file. The time comes in with each call.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
 use daemon::log;
 use events::{Advice, Event, Kind};
@@ -25,13 +26,13 @@ const ADVICE_FOR: u32 = 2 * 3_600;
 /// Longest line that is kept, in octets.
 const LINE_KEPT: usize = 300;
 
-/// Something that was seen.
+/// Something that was seen. Kept once, however many bans it led to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum What {
     /// An event of a daemon of ours.
-    Event(Event),
+    Event(Arc<Event>),
     /// A line of a log, cut to 300 octets.
-    Line(Box<str>),
+    Line(Arc<str>),
 }
 
 /// When what was seen of whom.
@@ -72,6 +73,8 @@ pub struct Counts {
     pub refused: u64,
     /// Lines read.
     pub lines: u64,
+    /// Lines that were passed over because they are longer than is read.
+    pub too_long: u64,
     /// Violations found in lines.
     pub failures: u64,
     /// Bans that the never-ban list stopped.
@@ -80,6 +83,8 @@ pub struct Counts {
     pub alarms: u64,
     /// Bans that fire could not carry out.
     pub failed: u64,
+    /// Sets in which the kernel counts connections that are full now: a present state, not a sum.
+    pub full: u64,
 }
 
 /// Who asks for bans: one of our rules, a jail, the admin.
@@ -91,6 +96,30 @@ pub struct Asker {
     pub scope: u8,
     /// It only decides.
     pub observe: bool,
+    /// It has actions of its own, which are run whether or not the firewall is changed.
+    pub acts: bool,
+}
+
+/// What actions have to be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deed {
+    /// Whose actions.
+    pub asker: u16,
+    /// Whom it is about.
+    pub prefix: Prefix,
+    /// What has happened.
+    pub what: Happened,
+}
+
+/// What has happened to a ban.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Happened {
+    /// It is new.
+    Banned(Ban),
+    /// It has become longer.
+    Prolonged(Ban),
+    /// It is over.
+    Over,
 }
 
 /// The desk.
@@ -117,6 +146,17 @@ pub struct Desk {
     pub records: Vec<Record>,
     /// What authd is to be told.
     pub advice: Vec<Advice>,
+    /// What actions are to be told.
+    pub deeds: Vec<Deed>,
+}
+
+/// Earlier bans of a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Earlier {
+    /// The jail's own: standing, or remembered.
+    pub own: Option<Ban>,
+    /// How many there were.
+    pub all: u32,
 }
 
 /// The asker of the admin's own bans.
@@ -141,6 +181,7 @@ impl Desk {
             delete: Vec::new(),
             records: Vec::new(),
             advice: Vec::new(),
+            deeds: Vec::new(),
         };
         for reason in Reason::ALL {
             desk.asker(reason.as_str(), 0, false);
@@ -160,6 +201,7 @@ impl Desk {
                     name: name.to_owned(),
                     scope,
                     observe,
+                    acts: false,
                 });
                 self.askers.len() - 1
             });
@@ -170,6 +212,13 @@ impl Desk {
     pub fn observe_asker(&mut self, name: &str) {
         for a in self.askers.iter_mut().filter(|a| a.name == name) {
             a.observe = true;
+        }
+    }
+
+    /// This asker has actions of its own.
+    pub fn acting(&mut self, asker: u16) {
+        if let Some(a) = self.askers.get_mut(usize::from(asker)) {
+            a.acts = true;
         }
     }
 
@@ -230,19 +279,14 @@ impl Desk {
                 let name = names.get(&ban.jail).map_or("unknown", String::as_str);
                 ban.jail = self.asker(name, 0, false);
                 let asker = self.askers.get(usize::from(ban.jail));
-                let scope = asker.map_or(0, |a| a.scope);
                 ban.enforced = !self.observe && asker.is_none_or(|a| !a.observe);
                 // The list may have grown since.
                 if self.never.forbids(prefix).is_none() {
-                    self.book.restore((prefix, scope), ban);
+                    self.book.restore(prefix, ban);
                     while self.book.expired(now).is_some() {}
                 }
             }
-            Record::Lift(prefix) => {
-                for scope in 0..=u8::MAX {
-                    self.book.lift((prefix, scope));
-                }
-            }
+            Record::Lift(prefix) => self.book.forget(prefix),
             Record::Good(prefix, good) => {
                 self.judge
                     .logged_in(good.last.min(now), prefix, good.account);
@@ -259,7 +303,7 @@ impl Desk {
                 a.name.clone(),
             ));
         }
-        for ((prefix, _), ban) in self.book.iter() {
+        for (prefix, ban) in self.book.iter() {
             each(&Record::Ban(prefix, ban));
         }
         for (prefix, good) in self.judge.all_good(now) {
@@ -273,8 +317,8 @@ impl Desk {
         self.book
             .iter()
             .filter(|(_, b)| b.stands && b.enforced && b.until > now)
-            .map(|((prefix, scope), b)| Entry {
-                scope,
+            .map(|(prefix, b)| Entry {
+                scope: self.scope_of(b.jail),
                 prefix,
                 seconds: left(&b, now),
             })
@@ -296,7 +340,7 @@ impl Desk {
             self.remember(Seen {
                 at: now,
                 who: host,
-                what: What::Event(*event),
+                what: What::Event(Arc::new(*event)),
             });
         }
         if event.kind == Kind::AuthOk {
@@ -325,7 +369,7 @@ impl Desk {
                     let asker = self.asker(reason.as_str(), 0, false);
                     let seconds = self
                         .growth
-                        .seconds(self.book.count((prefix, 0)).saturating_add(1));
+                        .seconds(self.book.count(prefix, asker).saturating_add(1));
                     self.ban(now, prefix, Some(seconds), asker);
                 }
                 Verdict::Attacked { account, places } => {
@@ -370,19 +414,30 @@ impl Desk {
         let Some(who) = self.askers.get(usize::from(asker)) else {
             return false;
         };
-        let (name, scope) = (who.name.clone(), who.scope);
+        let (name, scope, acts) = (who.name.clone(), who.scope, who.acts);
         let enforced = !self.observe && !who.observe;
-        let Some(ban) = self
-            .book
-            .ban(now, (prefix, scope), seconds, asker, enforced)
-        else {
+        let stood = acts && self.book.get(prefix, asker).is_some_and(|b| b.stands);
+        let Some(ban) = self.book.ban(now, prefix, seconds, asker, enforced) else {
             return false;
         };
         if enforced {
+            // Another jail's ban of the same traffic may last longer.
+            let seconds = self.lasting(now, prefix, scope).unwrap_or(left(&ban, now));
             self.add.push(Entry {
                 scope,
                 prefix,
-                seconds: left(&ban, now),
+                seconds,
+            });
+        }
+        if acts {
+            let what = match stood {
+                true => Happened::Prolonged(ban),
+                false => Happened::Banned(ban),
+            };
+            self.deeds.push(Deed {
+                asker,
+                prefix,
+                what,
             });
         }
         self.records.push(Record::Ban(prefix, ban));
@@ -391,7 +446,14 @@ impl Desk {
             .kv("jail", &name)
             .val("count", ban.count)
             .kv("seconds", seconds.map_or("-".to_owned(), |s| s.to_string()))
-            .kv("enforced", if enforced { "yes" } else { "no: observing" })
+            .kv(
+                "enforced",
+                match (enforced, acts) {
+                    (true, _) => "yes",
+                    (false, true) => "by its actions",
+                    (false, false) => "no: observing",
+                },
+            )
             .send();
         let mut why: Vec<Seen> = self
             .seen
@@ -413,47 +475,102 @@ impl Desk {
         true
     }
 
+    /// The scope of an asker's bans.
+    fn scope_of(&self, asker: u16) -> u8 {
+        self.askers.get(usize::from(asker)).map_or(0, |a| a.scope)
+    }
+
+    /// For how many seconds the firewall is to shut this network out of a scope, by whichever
+    /// jail; `None` when no ban of it is enforced.
+    fn lasting(&self, now: i64, prefix: Prefix, scope: u8) -> Option<u32> {
+        self.book
+            .of(prefix)
+            .filter(|b| b.stands && b.enforced && self.scope_of(b.jail) == scope)
+            .map(|b| left(&b, now))
+            .max()
+    }
+
+    /// A jail's earlier bans of this network: how many, when the last began, when it ends or
+    /// ended. With `everywhere`, bans of other jails are added to the first number.
+    #[must_use]
+    pub fn earlier(&self, prefix: Prefix, asker: u16, everywhere: bool) -> Option<Earlier> {
+        let own = self.book.get(prefix, asker);
+        let count = own.map_or(0, |b| b.count);
+        let all = if everywhere {
+            let sum: u32 = self.book.of(prefix).map(|b| u32::from(b.count)).sum();
+            sum
+        } else {
+            u32::from(count)
+        };
+        (all > 0).then_some(Earlier { own, all })
+    }
+
     /// Lifts every ban of exactly this network, or those of one asker; how many there were.
-    pub fn lift(&mut self, prefix: Prefix, asker: Option<u16>) -> usize {
-        let scopes: Vec<u8> = self
-            .askers
-            .iter()
-            .map(|a| a.scope)
-            .collect::<std::collections::BTreeSet<_>>()
-            .into_iter()
+    pub fn lift(&mut self, now: i64, prefix: Prefix, asker: Option<u16>) -> usize {
+        let standing: Vec<Ban> = self
+            .book
+            .of(prefix)
+            .filter(|b| b.stands && asker.is_none_or(|a| a == b.jail))
             .collect();
-        let mut lifted = 0;
-        for scope in &scopes {
-            let stands = self.book.get((prefix, *scope)).filter(|b| b.stands);
-            if stands.is_some_and(|b| asker.is_none_or(|a| a == b.jail)) {
-                self.book.lift((prefix, *scope));
-                self.delete.push(Entry {
-                    scope: *scope,
-                    prefix,
-                    seconds: 1,
-                });
-                lifted += 1;
+        for ban in &standing {
+            self.book.lift(prefix, ban.jail);
+            self.over(prefix, ban.jail);
+        }
+        let mut scopes: Vec<u8> = standing.iter().map(|b| self.scope_of(b.jail)).collect();
+        scopes.sort_unstable();
+        scopes.dedup();
+        for scope in scopes {
+            let entry = |seconds| Entry {
+                scope,
+                prefix,
+                seconds,
+            };
+            // What another jail still wants stays, for as long as that one wants it.
+            match self.lasting(now, prefix, scope) {
+                Some(seconds) => self.add.push(entry(seconds)),
+                None => self.delete.push(entry(1)),
             }
         }
-        if lifted > 0 {
+        if !standing.is_empty() {
             self.records.push(Record::Lift(prefix));
-            for scope in scopes {
-                if let Some(b) = self.book.get((prefix, scope)) {
-                    self.records.push(Record::Ban(prefix, b));
-                }
-            }
+            let left = self.book.of(prefix).map(|b| Record::Ban(prefix, b));
+            self.records.extend(left);
             log::info("unban").val("prefix", prefix).send();
         }
-        lifted
+        standing.len()
+    }
+
+    /// Lifts every ban, or all of one asker; how many there were.
+    pub fn lift_all(&mut self, now: i64, asker: Option<u16>) -> usize {
+        let mut all: Vec<Prefix> = self
+            .book
+            .iter()
+            .filter(|(_, b)| b.stands && asker.is_none_or(|a| a == b.jail))
+            .map(|(p, _)| p)
+            .collect();
+        all.sort_unstable();
+        all.dedup();
+        all.into_iter().map(|p| self.lift(now, p, asker)).sum()
+    }
+
+    fn over(&mut self, prefix: Prefix, asker: u16) {
+        if self.askers.get(usize::from(asker)).is_some_and(|a| a.acts) {
+            self.deeds.push(Deed {
+                asker,
+                prefix,
+                what: Happened::Over,
+            });
+        }
     }
 
     /// Ends what is over. The kernel has taken it out of the table by itself.
     pub fn expire(&mut self, now: i64) {
         while let Some(ended) = self.book.expired(now) {
             log::info("expired")
-                .val("prefix", ended.slot.0)
+                .val("prefix", ended.prefix)
                 .val("count", ended.ban.count)
                 .send();
+            self.over(ended.prefix, ended.ban.jail);
         }
     }
 
@@ -555,9 +672,61 @@ mod tests {
             fail(&mut again, 1_700, "203.0.113.9", n);
         }
         assert_eq!(again.add[0].seconds, 2_400);
-        assert_eq!(again.lift(who, None), 1);
-        assert_eq!(again.lift(who, None), 0);
+        assert_eq!(again.lift(1_701, who, None), 1);
+        assert_eq!(again.lift(1_702, who, None), 0);
         assert_eq!(again.delete.len(), 1);
+    }
+
+    #[test]
+    fn each_jail_bans_for_itself_and_the_firewall_keeps_the_longest() {
+        let mut d = desk();
+        let (a, b, c) = (
+            d.asker("a", 0, false),
+            d.asker("b", 0, false),
+            d.asker("c", 3, false),
+        );
+        let who: Prefix = "203.0.113.9".parse().unwrap();
+        let entry = |scope, seconds| Entry {
+            scope,
+            prefix: who,
+            seconds,
+        };
+        assert!(d.ban(1_000, who, Some(600), a));
+        assert!(d.ban(1_100, who, Some(100), b), "a's ban does not hide it");
+        assert!(d.ban(1_100, who, Some(100), c));
+        assert_eq!(
+            std::mem::take(&mut d.add),
+            [entry(0, 600), entry(0, 500), entry(3, 100)]
+        );
+        let counts = |d: &Desk, asker, all| d.earlier(who, asker, all).map(|e| e.all);
+        assert_eq!(counts(&d, a, false), Some(1));
+        assert_eq!(counts(&d, a, true), Some(3));
+        let never = d.asker("never", 0, false);
+        assert_eq!(counts(&d, never, false), None);
+        assert_eq!(counts(&d, never, true), Some(3));
+        // Of two jails with the same traffic the other one's ban stays, with its own time.
+        d.records.clear();
+        assert_eq!(d.lift(1_150, who, Some(a)), 1);
+        assert_eq!(std::mem::take(&mut d.add), [entry(0, 50)]);
+        assert!(d.delete.is_empty());
+        assert_eq!(counts(&d, a, false), None, "what was lifted is forgotten");
+        assert_eq!(d.lift(1_150, who, None), 2);
+        assert_eq!(std::mem::take(&mut d.delete), [entry(0, 1), entry(3, 1)]);
+        // The state file tells the same.
+        let mut again = desk();
+        let (mut octets, mut names) = (Vec::new(), HashMap::new());
+        for (n, asker) in d.askers().iter().enumerate() {
+            Record::Name(n as u16, asker.name.clone()).encode(&mut octets);
+        }
+        assert!(d.ban(1_200, who, Some(600), b));
+        assert!(d.ban(1_200, who, Some(700), c));
+        assert_eq!(d.lift(1_201, who, Some(c)), 1);
+        for r in &d.records {
+            r.encode(&mut octets);
+        }
+        record::read(&octets, &mut |r| again.restore(1_300, r, &mut names));
+        assert_eq!(again.enforced(1_300), [entry(0, 500)]);
+        assert_eq!(again.book.records(), 1);
     }
 
     #[test]

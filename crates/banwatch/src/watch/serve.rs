@@ -1,24 +1,28 @@
 //! The loop of watch.
 
+mod errand;
+
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use daemon::net::{Listener, Peer, Socket};
 use daemon::packet::Packets;
 use daemon::signals::{Notice, Signals};
 use daemon::start::Ready;
-use daemon::{Confined, Fatal, clock, log};
+use daemon::{Confined, Fatal, clock, log, memory};
 use events::{EVENT_LENGTH, Event};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
 use super::control::{Command, LINE_MAX, answer};
 use super::desk::Desk;
+use super::errands::Errands;
 use super::jails::Jails;
 use super::outbox::Outbox;
+use crate::act::values::Who;
 use crate::date::Zone;
 use crate::fire::wire::{Answer, Request};
 use crate::source::follow::Logs;
@@ -31,6 +35,7 @@ const EVENTS: Token = Token(1);
 const FIRE: Token = Token(2);
 const LOGS: Token = Token(3);
 const JOURNAL: Token = Token(4);
+const ACT: Token = Token(5);
 /// The control socket's listeners, then its connections.
 const LISTENERS: usize = 8;
 const CLIENTS: usize = 16;
@@ -48,10 +53,31 @@ const EPERM: u32 = 1;
 pub struct Journal {
     /// The pipe, non-blocking.
     pub pipe: File,
+    /// While this is open the relay runs.
+    pub alive: Option<OwnedFd>,
     /// The reader of the stream.
     pub reader: journal::Reader,
     /// For each jail that reads it: its reader in [`Jails`], its `journalmatch` lines.
     pub jails: Vec<(usize, Vec<String>)>,
+    /// When the last entry was taken, in microseconds since 1970; older ones are not wanted.
+    pub last: u64,
+    /// What the state file has of it.
+    pub saved: u64,
+}
+
+/// Under this name the state file keeps how far the journal was read: microseconds since 1970
+/// where a log has an offset.
+pub const JOURNAL_POSITION: &str = "journal:";
+
+impl Journal {
+    fn position(&mut self) -> Record {
+        self.saved = self.last;
+        Record::Position {
+            path: JOURNAL_POSITION.to_owned(),
+            file: (0, 0),
+            offset: self.last,
+        }
+    }
 }
 
 /// Everything that watch holds when it is confined.
@@ -71,12 +97,18 @@ pub struct Held {
     pub trusted: Vec<u32>,
     /// The way to fire.
     pub fire: Option<Packets>,
+    /// The way to act.
+    pub act: Option<Packets>,
+    /// We have started act ourselves, so its end is ours to wait for.
+    pub act_is_ours: bool,
     /// The state file.
     pub state: Option<StateFile>,
     /// The control socket.
     pub control: Vec<Listener>,
     /// For dates in logs.
     pub zone: fn() -> Zone,
+    /// What is let go when everything is read and compiled.
+    pub memory: memory::Start,
 }
 
 struct Client {
@@ -112,6 +144,11 @@ pub fn run(_: &Confined, held: Held, mut signals: Signals, ready: Ready) -> Resu
             Interest::READABLE | Interest::WRITABLE,
         )?;
     }
+    if let Some(a) = &held.act {
+        let fd = a.as_fd().as_raw_fd();
+        let both = Interest::READABLE | Interest::WRITABLE;
+        registry.register(&mut SourceFd(&fd), ACT, both)?;
+    }
     let mut control = held.control;
     for (n, l) in control.iter_mut().enumerate().take(CLIENTS - LISTENERS) {
         registry.register(l, Token(LISTENERS + n), Interest::READABLE)?;
@@ -125,6 +162,10 @@ pub fn run(_: &Confined, held: Held, mut signals: Signals, ready: Ready) -> Resu
         events: held.events,
         trusted: held.trusted,
         fire: held.fire.map(Outbox::new),
+        act: held.act.map(Errands::new),
+        act_is_ours: held.act_is_ours,
+        names_until: Instant::now(),
+        standing: Vec::new(),
         restoring: None,
         state: held.state,
         control,
@@ -134,11 +175,12 @@ pub fn run(_: &Confined, held: Held, mut signals: Signals, ready: Ready) -> Resu
         saved_lost: 0,
     };
     watch.begin()?;
+    held.memory.let_go();
     ready.tell();
     let mut events = Events::with_capacity(64);
     let (mut more, mut ticked, mut tidied) = (true, Instant::now(), Instant::now());
     loop {
-        let timeout = if more && watch.restoring.is_none() {
+        let timeout = if more && watch.may_read() {
             Duration::ZERO
         } else {
             watch.patience(ticked)
@@ -159,6 +201,7 @@ pub fn run(_: &Confined, held: Held, mut signals: Signals, ready: Ready) -> Resu
                 }
                 EVENTS => more = true,
                 FIRE => watch.fire_speaks()?,
+                ACT => watch.act_speaks()?,
                 LOGS => {
                     watch.logs_changed();
                     more = true;
@@ -183,19 +226,24 @@ pub fn run(_: &Confined, held: Held, mut signals: Signals, ready: Ready) -> Resu
                 .send();
             watch.restoring = None;
         }
-        if watch.restoring.is_none() {
+        let second = ticked.elapsed() >= TICK;
+        if second {
+            watch.look_for_logs(now);
+        }
+        if watch.may_read() {
             more = watch.take_events(now)?;
             more |= watch.read_logs();
             more |= watch.read_journal()?;
         }
         watch.carry_out();
-        if ticked.elapsed() >= TICK {
+        if second {
             ticked = Instant::now();
             watch.tick(now);
         }
         if tidied.elapsed() >= Duration::from_secs(3_600) {
             tidied = Instant::now();
             watch.desk.tidy(now);
+            memory::trim();
         }
     }
 }
@@ -209,6 +257,12 @@ struct Watch {
     events: Option<Packets>,
     trusted: Vec<u32>,
     fire: Option<Outbox>,
+    act: Option<Errands>,
+    act_is_ours: bool,
+    /// Until then nothing is read before the names of `ignoreip` are known.
+    names_until: Instant,
+    /// What stands and act is still to be told of.
+    standing: Vec<(usize, Who)>,
     /// The number of the restore that is awaited, and since when.
     restoring: Option<(u32, Instant)>,
     state: Option<StateFile>,
@@ -228,7 +282,16 @@ impl Watch {
             state.replace();
         }
         self.desk.records.clear();
+        self.desk.deeds.clear();
+        let number = clock::random_u64() as u32;
+        self.jails.acts.begin(self.act.is_some(), number);
         self.restore(now);
+        // An act that was here before us may not ask.
+        self.tell_standing();
+        // Who is never banned by name has to be known before the first line is read.
+        self.jails.tick(&mut self.desk, fine_now());
+        self.names_until = Instant::now() + RESTORE_WAIT;
+        self.errands();
         let (jails, zone) = (&mut self.jails, self.zone);
         if let Some(logs) = &mut self.logs {
             logs.open_all(&mut |of| jails.reader(of, true, zone(), now));
@@ -248,6 +311,13 @@ impl Watch {
         Ok(())
     }
 
+    /// Whether lines and events may be taken now: the firewall is as it was, and it is known who is
+    /// never banned by name; or neither was to be had.
+    fn may_read(&self) -> bool {
+        let names = self.jails.acts.awaits_ignored() && Instant::now() < self.names_until;
+        self.restoring.is_none() && !names
+    }
+
     /// Has fire make the table as it should be.
     fn restore(&mut self, now: i64) {
         let entries = self.desk.enforced(now);
@@ -265,7 +335,9 @@ impl Watch {
 
     fn patience(&self, ticked: Instant) -> Duration {
         let unsafe_yet = self.state.as_ref().is_some_and(StateFile::wants_sync);
-        let busy = unsafe_yet || self.state.is_some() && self.logs.is_some();
+        let unsaved = self.journal.as_ref().is_some_and(|j| j.last != j.saved);
+        let reads = self.logs.is_some() || unsaved;
+        let busy = unsafe_yet || self.state.is_some() && reads;
         let next = if busy || self.logs.as_ref().is_some_and(Logs::is_waiting) {
             TICK.saturating_sub(ticked.elapsed())
         } else {
@@ -280,7 +352,14 @@ impl Watch {
             .map_or(60, |at| (at - now).clamp(0, 60));
         let until =
             Duration::from_secs(u64::try_from(until).unwrap_or(0)).max(Duration::from_millis(50));
-        next.min(until).min(if self.restoring.is_some() {
+        // What waits for act's answer does not wait for ever.
+        let asks = self.jails.acts.is_waiting() || self.jails.acts.has_ids();
+        let next = if asks || !self.standing.is_empty() {
+            next.min(TICK.saturating_sub(ticked.elapsed()))
+        } else {
+            next
+        };
+        next.min(until).min(if !self.may_read() {
             TICK
         } else {
             Duration::from_secs(60)
@@ -332,6 +411,14 @@ impl Watch {
         }
     }
 
+    /// Directories of logs that were made since the start.
+    fn look_for_logs(&mut self, now: i64) {
+        let (jails, zone) = (&mut self.jails, self.zone);
+        if let Some(logs) = &mut self.logs {
+            logs.seek(&mut |of| jails.reader(of, true, zone(), now));
+        }
+    }
+
     fn read_logs(&mut self) -> bool {
         let Some(logs) = &mut self.logs else {
             return false;
@@ -356,8 +443,10 @@ impl Watch {
         };
         let (now, chance) = (fine_now(), chance());
         let (jails, desk, of) = (&mut self.jails, &mut self.desk, &j.jails);
+        let last = &mut j.last;
         j.reader.feed(buffer.get(..n).unwrap_or(&[]), &mut |entry| {
             let mut line = None;
+            *last = entry.written().unwrap_or(*last);
             for (reader, matches) in of {
                 if matches.is_empty() || matches.iter().any(|m| entry.fits(m)) {
                     let line = line.get_or_insert_with(|| entry.line());
@@ -370,6 +459,7 @@ impl Watch {
 
     /// What the desk decided goes to fire and into the state file.
     fn carry_out(&mut self) {
+        self.errands();
         let (add, delete) = (
             std::mem::take(&mut self.desk.add),
             std::mem::take(&mut self.desk.delete),
@@ -390,7 +480,8 @@ impl Watch {
         }
         if let Some(state) = &mut self.state {
             if !self.desk.records.is_empty() {
-                for r in self.desk.records.drain(..) {
+                // Taken, so that what a flood of bans needed goes back.
+                for r in std::mem::take(&mut self.desk.records) {
                     state.put(&r);
                 }
                 state.flush();
@@ -401,6 +492,11 @@ impl Watch {
     }
 
     fn tick(&mut self, now: i64) {
+        self.jails.tick(&mut self.desk, fine_now());
+        self.errands();
+        if let Some(logs) = &self.logs {
+            self.desk.counts.too_long = logs.too_long();
+        }
         let Some(state) = &mut self.state else { return };
         if let Some(logs) = &mut self.logs {
             logs.tick(&mut |path, file, offset| {
@@ -411,10 +507,16 @@ impl Watch {
                 });
             });
         }
+        if let Some(j) = self.journal.as_mut().filter(|j| j.last != j.saved) {
+            state.put(&j.position());
+        }
         if state.wants_compacting() {
             match state.begin_compacting() {
                 Ok(()) => {
                     self.desk.snapshot(now, &mut |r| state.put(r));
+                    if let Some(j) = &mut self.journal {
+                        state.put(&j.position());
+                    }
                     if let Some(logs) = &mut self.logs {
                         logs.all_positions(&mut |path, file, offset| {
                             state.put(&Record::Position {
@@ -446,6 +548,9 @@ impl Watch {
         log::info("stopped")
             .val("bans", self.desk.book.standing_count())
             .send();
+        if self.act_is_ours {
+            self.wait_for_act();
+        }
         Ok(())
     }
 
@@ -457,29 +562,14 @@ impl Watch {
                 return Ok(());
             };
             if fire.flush().is_err() {
-                log::error("fire").kv("state", "gone").send();
-                self.fire = None;
-                self.restoring = None;
-                return Ok(());
+                return self.fire_is_gone();
             }
             let n = match fire.packets().recv(&mut buffer) {
-                Ok(p) if p.length == 0 => {
-                    log::error("fire")
-                        .kv("state", "gone: bans are no longer enforced")
-                        .send();
-                    self.fire = None;
-                    self.restoring = None;
-                    return Ok(());
-                }
+                Ok(p) if p.length == 0 => return self.fire_is_gone(),
                 Ok(p) => p.length,
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(e) if e.kind() == io::ErrorKind::ConnectionReset => {
-                    log::error("fire")
-                        .kv("state", "gone: bans are no longer enforced")
-                        .send();
-                    self.fire = None;
-                    self.restoring = None;
-                    return Ok(());
+                    return self.fire_is_gone();
                 }
                 Err(e) => return Err(Fatal::io("fire", e)),
             };
@@ -492,10 +582,12 @@ impl Watch {
                 Answer::Done(refused) => {
                     for e in refused {
                         self.desk.counts.never += 1;
-                        self.desk.lift(e.prefix, None);
+                        self.desk.lift(clock::unix_seconds(), e.prefix, None);
                     }
                     if awaited {
                         self.restoring = None;
+                        // All bans were copied for it.
+                        memory::trim();
                     }
                 }
                 Answer::Failed(errno) => {
@@ -521,6 +613,15 @@ impl Watch {
                 }
                 Answer::Need => self.restore(clock::unix_seconds()),
                 Answer::Listed(..) => {}
+                Answer::Full(count) => {
+                    self.desk.counts.full = u64::from(count);
+                    if count > 0 {
+                        log::warning("limits")
+                            .val("full", count)
+                            .kv("state", "the kernel limits nobody new in full sets")
+                            .send();
+                    }
+                }
             }
         }
     }

@@ -7,6 +7,7 @@ use config::value::{Kind, Table, Value};
 use daemon::Fatal;
 
 use crate::fire::nft::Limits;
+use crate::fire::table::Backend;
 use crate::own::book::Growth;
 use crate::own::judge::Reason;
 use crate::prefix::Prefix;
@@ -30,10 +31,16 @@ pub struct Settings {
     pub good_days: u32,
     /// fail2ban's configuration directory, if its jails are to be kept.
     pub fail2ban: Option<PathBuf>,
+    /// Who runs the actions of those jails that have others than the firewall's.
+    pub action_user: String,
     /// Ports of remote login: established sessions there are never cut off.
     pub admin_ports: Vec<u16>,
     /// Limits that the kernel keeps.
     pub limits: Option<Limits>,
+    /// The firewall that is used.
+    pub backend: Backend,
+    /// `ban.backend = "none"`: the firewall is left alone, and actions are run all the same.
+    pub no_firewall: bool,
     /// The directory of the state file.
     pub state: PathBuf,
 }
@@ -64,6 +71,7 @@ impl Settings {
             Some(root) => root.join("ban"),
             None => PathBuf::from("/var/lib/hikyaku/ban"),
         });
+        let backend = r.backend("backend");
         let settings = Settings {
             enabled: r.flag("enabled", true),
             observe: r.flag("observe", false),
@@ -73,7 +81,10 @@ impl Settings {
             growth,
             good_days: r.number("good_days", 0..=365, 7),
             fail2ban: r.path("fail2ban"),
+            action_user: r.name("action_user", "root"),
             admin_ports: r.ports("admin_ports", &[22]),
+            backend: backend.unwrap_or_default(),
+            no_firewall: backend.is_none(),
             limits: (new_per_minute | at_once > 0).then_some(Limits {
                 ports: limited,
                 new_per_minute,
@@ -129,6 +140,17 @@ impl Reader<'_> {
         self.take(key, &expected, read).unwrap_or(default)
     }
 
+    /// Which firewall; `None` for none at all.
+    fn backend(&mut self, key: &str) -> Option<Backend> {
+        let read = |v: &Value| match &v.kind {
+            Kind::Text(t) if t == "none" => Some(None),
+            Kind::Text(t) => Backend::parse(t).map(Some),
+            _ => None,
+        };
+        self.take(key, "\"auto\", \"nftables\", \"ipset\" or \"none\"", read)
+            .unwrap_or(Some(Backend::default()))
+    }
+
     /// Seconds, from a text such as `10m`.
     fn time(&mut self, key: &str, default: u32) -> u32 {
         let read = |v: &Value| match &v.kind {
@@ -144,6 +166,19 @@ impl Reader<'_> {
             Kind::Text(t) if t.starts_with('/') => Some(PathBuf::from(t)),
             _ => None,
         })
+    }
+
+    /// A user's name.
+    fn name(&mut self, key: &str, default: &str) -> String {
+        let fits = |t: &str| {
+            !t.is_empty() && t.len() <= 32 && t.bytes().all(|b| b.is_ascii_graphic() && b != b':')
+        };
+        let read = |v: &Value| match &v.kind {
+            Kind::Text(t) if fits(t) => Some(t.clone()),
+            _ => None,
+        };
+        self.take(key, "the name of a user", read)
+            .unwrap_or_else(|| default.to_owned())
     }
 
     fn networks(&mut self, key: &str) -> Vec<Prefix> {
@@ -260,6 +295,14 @@ mod tests {
             (s.growth, s.good_days, s.admin_ports),
             (Growth::default(), 7, vec![22])
         );
+        assert!(read("backend = \"none\"\n").unwrap().no_firewall);
+        let s = read("backend = \"ipset\"\n").unwrap();
+        assert!(!s.no_firewall && s.backend == Backend::Ipset);
+        assert_eq!(
+            read("action_user = \"nobody\"\n").unwrap().action_user,
+            "nobody"
+        );
+        assert!(read("action_user = \"a:b\"\nbackend = \"x\"\n").is_err());
         let s = read(
             "observe = true\nignore = [\"10.0.0.0/8\", \"2001:db8::1\"]\nfirst = \"1h\"\nfactor = 2\nat_once = 20\nadmin_ports = [2222]\n",
         )

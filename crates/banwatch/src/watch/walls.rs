@@ -1,4 +1,4 @@
-//! What watch keeps when it is confined.
+//! What watch keeps when it is confined, and act when it only looks up names.
 
 use std::path::Path;
 
@@ -34,4 +34,14 @@ pub fn confinement<'a>(
         }
     }
     walls
+}
+
+/// Act without anything to run: the user `roles.ban`, an empty root directory, connections of its
+/// own and the threads that wait for them. No file, no program.
+#[must_use]
+pub fn looking_up(config: &Config) -> Confinement {
+    Confinement::for_role(config, &config.roles.ban)
+        .calls(calls::CONNECT)
+        .calls(calls::THREADS)
+        .network()
 }

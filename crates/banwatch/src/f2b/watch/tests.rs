@@ -98,6 +98,24 @@ fn sessions() {
 }
 
 /// One process id, an IPv4 session and then an IPv6 one: each is charged for itself.
+/// As fail2ban has it since 1.1.1: a group of the rule that took no part hides nothing. Of two
+/// addresses the rule's own counts, of whatever family.
+#[test]
+fn an_address_in_the_prefix() {
+    let mut conf = simple(&["^(?:of <ADDR>: )?mismatch$"]);
+    conf.prefregex = Some(r"^ mx sshd\[7\]: auth\(<ADDR>\): <F-CONTENT>.+</F-CONTENT>$".to_owned());
+    let lines = [
+        "auth(192.0.2.1): mismatch",
+        "auth(192.0.2.1): of 192.0.2.2: mismatch",
+        "auth(192.0.2.1): of 2001:db8::2: mismatch",
+        "auth(2001:db8::1): of 192.0.2.2: mismatch",
+    ];
+    assert_eq!(
+        charged(&mut watch(&[conf]), &lines),
+        ["192.0.2.1", "192.0.2.2", "2001:db8::2", "192.0.2.2"]
+    );
+}
+
 #[test]
 fn a_process_id_used_again() {
     let mut w = watch(&[sshd()]);

@@ -1,0 +1,5 @@
+// deps: banwatch
+#![no_main]
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| banwatch::act::wire::exercise(data));
