@@ -10,7 +10,7 @@ TARGET   ?= $(or $(CARGO_TARGET_DIR),target)
 LIBEXEC_PROGRAMS = smtpd queue-manager remote-send local-deliver authd pop3d banwatch mail-start fail2ban-client
 USER_PROGRAMS    = hikyaku sendmail banwatch-regex
 
-.PHONY: all run check check-root crash fuzz bench install uninstall clean
+.PHONY: all run check check-root oracles crash fuzz bench install uninstall clean
 
 # The places that the programs know without being told; the same for `all` and `run`.
 RELEASE = HIKYAKU_LIBEXEC=$(PREFIX)/libexec/hikyaku HIKYAKU_CONFIG_FILE=$(SYSCONFDIR)/hikyaku/hikyaku.toml \
@@ -28,6 +28,9 @@ check:
 
 check-root:
 	scripts/check-root
+
+oracles:
+	scripts/oracles
 
 crash:
 	$(CARGO) build --workspace

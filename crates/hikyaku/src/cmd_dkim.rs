@@ -73,6 +73,9 @@ struct Sign {
     /// Sign the very octets of header and body instead of their relaxed form.
     #[arg(long)]
     simple: bool,
+    /// The form of the header and that of the body, as in a `c=` tag: relaxed/simple.
+    #[arg(long, value_name = "FORMS", value_parser = canons, conflicts_with = "simple")]
+    canon: Option<(Canon, Canon)>,
     /// Let the signature expire after so many seconds.
     #[arg(long, value_name = "SECONDS")]
     lifetime: Option<u64>,
@@ -195,6 +198,15 @@ fn line(verdict: &SignatureVerdict) -> String {
     line
 }
 
+/// `HEADER/BODY`; one word alone is the header's, with a simple body (RFC 6376, 3.5).
+fn canons(text: &str) -> Result<(Canon, Canon), String> {
+    let (header, body) = text.split_once('/').unwrap_or((text, "simple"));
+    let word = |word: &str| {
+        Canon::parse(word.as_bytes()).ok_or_else(|| format!("{word:?}: neither simple nor relaxed"))
+    };
+    Ok((word(header)?, word(body)?))
+}
+
 fn sign(args: &Sign, context: &mut Context) -> Result<ExitCode, Failure> {
     let keys = signing_keys(args, context)?;
     let mut identities = Vec::new();
@@ -203,13 +215,14 @@ fn sign(args: &Sign, context: &mut Context) -> Result<ExitCode, Failure> {
             .map_err(|error| Failure::permanent(error.to_string()))?;
         identities.push(identity);
     }
-    let canon = match args.simple {
-        true => Canon::Simple,
-        false => Canon::Relaxed,
+    let (header_canon, body_canon) = match (args.canon, args.simple) {
+        (Some(both), _) => both,
+        (None, true) => (Canon::Simple, Canon::Simple),
+        (None, false) => (Canon::Relaxed, Canon::Relaxed),
     };
     let options = SigningOptions {
-        header_canon: canon,
-        body_canon: canon,
+        header_canon,
+        body_canon,
         lifetime: args.lifetime,
         ..SigningOptions::default()
     };

@@ -1,5 +1,6 @@
 //! `hikyaku dmarc report`: what others report about mail in our name.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
@@ -8,8 +9,9 @@ use std::process::ExitCode;
 use jiff::Timestamp;
 use message::scan::{Kind, Scanner};
 use sender_auth::report::{AggregateReport, FailureReport, Source, Summary, UNPACKED_MAX, unpack};
+use serde_json::{Value, json};
 
-use crate::context::{Context, Failure, printable};
+use crate::context::{Context, Failure, json_line, printable};
 
 /// Largest file in octets.
 const FILE_MAX: u64 = UNPACKED_MAX as u64;
@@ -26,6 +28,9 @@ pub struct Args {
     /// Show every source, not only those with most messages.
     #[arg(long)]
     all: bool,
+    /// One JSON object instead of tables, with everything in it.
+    #[arg(long)]
+    json: bool,
     /// Reports: XML, gzip, zip, or the mails they came in.
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
@@ -59,6 +64,11 @@ pub fn run(args: &Args, context: &mut Context) -> Result<ExitCode, Failure> {
         failures.extend(held.failure);
         let said = |text: String| format!("{}: {text}", path.display());
         trouble.extend(held.trouble.into_iter().map(said));
+    }
+    if args.json {
+        let all = whole(&summary, &failures, &trouble);
+        writeln!(context.out, "{}", json_line(&all))?;
+        return Ok(ExitCode::SUCCESS);
     }
     show(&summary, args.all, context)?;
     for report in &failures {
@@ -134,7 +144,8 @@ fn archive(data: &[u8]) -> Held {
     }
 }
 
-fn percent(part: u64, whole: u64) -> u64 {
+/// How many of a hundred.
+pub fn percent(part: u64, whole: u64) -> u64 {
     match whole {
         0 => 0,
         _ => u64::try_from(u128::from(part) * 100 / u128::from(whole)).unwrap_or(100),
@@ -144,6 +155,49 @@ fn percent(part: u64, whole: u64) -> u64 {
 fn day(second: i64) -> String {
     Timestamp::from_second(second)
         .map_or("-".to_owned(), |time| time.strftime("%Y-%m-%d").to_string())
+}
+
+fn whole(summary: &Summary, failures: &[FailureReport], trouble: &[String]) -> Value {
+    let sums = |name: &str, one: &Source| {
+        json!({
+            "name": name, "messages": one.messages, "passed": one.passed, "dkim": one.dkim,
+            "spf": one.spf, "quarantined": one.quarantined, "rejected": one.rejected,
+        })
+    };
+    let table = |table: &BTreeMap<String, Source>| -> Vec<Value> {
+        table.iter().map(|(name, one)| sums(name, one)).collect()
+    };
+    let mut sources: Vec<Value> = summary
+        .sources()
+        .iter()
+        .map(|(ip, one)| sums(&ip.to_string(), one))
+        .collect();
+    if summary.others.messages > 0 {
+        sources.push(sums("", &summary.others));
+    }
+    let failures: Vec<Value> = failures
+        .iter()
+        .map(|report| {
+            json!({
+                "failure": report.failure, "source": report.source.map(|ip| ip.to_string()),
+                "domain": report.domain, "mail_from": report.mail_from,
+                "delivery": report.delivery, "arrival": report.arrival,
+            })
+        })
+        .collect();
+    json!({
+        "reports": summary.reports,
+        "repeated": summary.repeated,
+        "rows_left_out": summary.left_out,
+        "begin": summary.period.map(|period| period.0),
+        "end": summary.period.map(|period| period.1),
+        "total": sums("", &summary.total),
+        "authors": table(&summary.authors),
+        "reporters": table(&summary.reporters),
+        "sources": sources,
+        "failures": failures,
+        "not_read": trouble,
+    })
 }
 
 fn show(summary: &Summary, all: bool, context: &mut Context) -> Result<(), Failure> {

@@ -11,6 +11,7 @@ use sender_auth::name::ascii_name;
 
 use crate::context::{Context, Failure, printable};
 use crate::dkim_keys::read;
+use crate::https::{FetchError, Https};
 use crate::lookups::{Dns, Resolver};
 
 /// Options of `hikyaku mta-sts`.
@@ -22,8 +23,8 @@ pub struct Args {
 
 #[derive(clap::Subcommand)]
 enum What {
-    /// Look up the record of a domain, hold its policy against its mail hosts. First word: ok,
-    /// bad, none, record (without --policy) or temperror.
+    /// Look up the record of a domain, fetch its policy, hold it against its mail hosts. First
+    /// word: ok, bad, none or temperror.
     Check(Check),
 }
 
@@ -32,8 +33,10 @@ struct Check {
     domain: String,
     #[command(flatten)]
     dns: Dns,
-    /// The policy as it was fetched from the place that is printed without this.
-    #[arg(long, value_name = "FILE")]
+    #[command(flatten)]
+    https: Https,
+    /// Look at this policy instead of fetching one.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["ca", "connect_to"])]
     policy: Option<PathBuf>,
 }
 
@@ -58,16 +61,23 @@ pub fn run(args: &Args, context: &mut Context) -> Result<ExitCode, Failure> {
             return Ok(ExitCode::SUCCESS);
         }
     };
-    let Some(path) = &args.policy else {
-        writeln!(out, "record: {domain}: id {id}")?;
-        writeln!(
-            out,
-            "  fetch {} (no redirects), then give it with --policy",
-            policy_url(&domain)
-        )?;
-        return Ok(ExitCode::SUCCESS);
+    let text = match &args.policy {
+        Some(path) => read(path).map_err(|error| Failure::io(path.display(), &error))?,
+        None => match args.https.fetch(&domain, &mut resolver)? {
+            Ok(fetched) => fetched.text,
+            Err(error) => {
+                let (word, why, code) = match error {
+                    FetchError::Unreachable(why) => {
+                        ("temperror", why, ExitCode::from(EXIT_TEMPORARY))
+                    }
+                    FetchError::Refused(why) => ("bad", why, ExitCode::SUCCESS),
+                };
+                let url = policy_url(&domain);
+                writeln!(out, "{word}: {domain}: id {id}: {url}: {}", printable(&why))?;
+                return Ok(code);
+            }
+        },
     };
-    let text = read(path).map_err(|error| Failure::io(path.display(), &error))?;
     let policy = match StsPolicy::parse(&text) {
         Ok(policy) => policy,
         Err(error) => {

@@ -91,12 +91,31 @@ impl Context {
     }
 }
 
+/// Whether a character changes nothing on a terminal but the place where it stands.
+fn is_plain(c: char) -> bool {
+    !c.is_control()
+        && !matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// JSON in one line, which a terminal may show too: what [`printable`] escapes is escaped as JSON does it.
+pub fn json_line(value: &serde_json::Value) -> String {
+    let text = value.to_string();
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match is_plain(c) {
+            true => out.push(c),
+            false => {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    out.push_str(&format!("\\u{unit:04x}"));
+                }
+            }
+        }
+    }
+    out
+}
+
 /// Foreign text for a terminal: control characters and what turns lines around are escaped.
 pub fn printable(text: &str) -> String {
-    let is_plain = |c: char| {
-        !c.is_control()
-            && !matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
     text.chars()
         .fold(String::with_capacity(text.len()), |mut out, c| {
             match is_plain(c) {
@@ -116,6 +135,13 @@ mod tests {
         assert_eq!(
             printable("a\x1b[2Jb\u{202e}ü\n"),
             "a\\u{1b}[2Jb\\u{202e}ü\\u{a}"
+        );
+        let value = serde_json::json!({"a\u{7f}": "\u{1b}\u{202e}ü\n\"" });
+        let line = json_line(&value);
+        assert_eq!(line, r#"{"a\u007f":"\u001b\u202eü\n\""}"#);
+        assert_eq!(
+            serde_json::from_str::<serde_json::Value>(&line).unwrap(),
+            value
         );
     }
 }

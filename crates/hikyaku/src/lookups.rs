@@ -50,6 +50,14 @@ impl Resolver {
         self.ask_authentic(question).0
     }
 
+    /// The name that another one is an alias of, if it is one.
+    pub fn alias(&mut self, question: &Question) -> Option<String> {
+        let question = translate(question)?;
+        let found = self.client.lookup(&question);
+        let name = found.canonical.as_str();
+        (!name.eq_ignore_ascii_case(question.name.as_str())).then(|| name.to_owned())
+    }
+
     /// One question, and whether the answer is proven by DNSSEC.
     pub fn ask_authentic(&mut self, question: &Question) -> (Answer, bool) {
         let Some(question) = translate(question) else {

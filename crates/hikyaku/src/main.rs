@@ -19,10 +19,13 @@ mod cmd_queue;
 mod cmd_reload;
 mod cmd_spf;
 mod cmd_srs;
+mod cmd_tls_report;
 mod cmd_user;
 mod context;
 mod dkim_keys;
+mod doctor;
 mod home;
+mod https;
 mod lookups;
 mod own_dns;
 mod secret;
@@ -71,6 +74,8 @@ enum Command {
     Dmarc(cmd_dmarc::Args),
     /// Check what a domain promises about TLS.
     MtaSts(cmd_mta_sts::Args),
+    /// Sum up what others report about TLS towards our mail hosts.
+    TlsReport(cmd_tls_report::Args),
     /// Print the DNS records that this host needs.
     Dns(cmd_dns::Args),
     /// Check everything that lets others believe mail from a domain through this host.
@@ -93,6 +98,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Spf(args) => cmd_spf::run(&args, &mut context),
         Command::Dmarc(args) => cmd_dmarc::run(&args, &mut context),
         Command::MtaSts(args) => cmd_mta_sts::run(&args, &mut context),
+        Command::TlsReport(args) => cmd_tls_report::run(&args, &mut context),
         Command::Dns(args) => cmd_dns::run(&args, &mut context),
         Command::Doctor(args) => cmd_doctor::run(&args, &mut context),
         Command::Srs(args) => cmd_srs::run(&args, &mut context),

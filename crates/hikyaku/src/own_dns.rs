@@ -94,10 +94,7 @@ impl OwnDns {
                 self.host
             )];
         }
-        let line = |ip: &IpAddr| match ip {
-            IpAddr::V4(ip) => format!("{}. IN A {ip}", self.host),
-            IpAddr::V6(ip) => format!("{}. IN AAAA {ip}", self.host),
-        };
+        let line = |ip: &IpAddr| address_record(&self.host, *ip);
         known.iter().map(line).collect()
     }
 
@@ -152,5 +149,57 @@ impl OwnDns {
     /// What the owner of the addresses has to set.
     pub fn reverse(&self, ip: IpAddr) -> String {
         format!("{}. IN PTR {}.", dns::Name::reverse(ip), self.host)
+    }
+}
+
+/// An address record as a line of a zone file.
+pub fn address_record(host: &str, ip: IpAddr) -> String {
+    match ip {
+        IpAddr::V4(ip) => format!("{host}. IN A {ip}"),
+        IpAddr::V6(ip) => format!("{host}. IN AAAA {ip}"),
+    }
+}
+
+/// Octets of one character-string of a text record (RFC 1035, 3.3).
+const STRING_MAX: usize = 255;
+
+/// A text record as a line of a zone file: cut into strings, quotes and what is not visible escaped.
+pub fn text_record(name: &str, text: &str) -> String {
+    let pieces: Vec<String> = text
+        .as_bytes()
+        .chunks(STRING_MAX)
+        .map(|piece| {
+            let escaped: String = piece
+                .iter()
+                .map(|octet| match octet {
+                    b'"' | b'\\' => format!("\\{}", char::from(*octet)),
+                    b' '..=b'~' => char::from(*octet).to_string(),
+                    other => format!("\\{other:03}"),
+                })
+                .collect();
+            format!("\"{escaped}\"")
+        })
+        .collect();
+    match pieces.as_slice() {
+        [one] => format!("{name}. IN TXT {one}"),
+        _ => format!("{name}. IN TXT ( {} )", pieces.join(" ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_records() {
+        assert_eq!(
+            text_record("a", "x \"\\\u{e4}"),
+            r#"a. IN TXT "x \"\\\195\164""#
+        );
+        for (length, strings) in [(STRING_MAX - 1, 1), (STRING_MAX, 1), (STRING_MAX + 1, 2)] {
+            let line = text_record("a", &"x".repeat(length));
+            assert_eq!(line.matches('"').count(), 2 * strings);
+            assert_eq!(line.contains('('), strings > 1);
+        }
     }
 }

@@ -159,6 +159,153 @@ fn check() {
 }
 
 #[test]
+fn what_of_fail2ban_s_configuration_can_t_be_taken_over() {
+    let host = Host::new("[ban]\nfail2ban = \"/placeholder\"\n");
+    let tree = host.path("f2b");
+    let config = fs::read_to_string(host.path("hikyaku.toml")).unwrap();
+    host.write(
+        "hikyaku.toml",
+        &config.replace("/placeholder", tree.to_str().unwrap()),
+    );
+    assert!(host.bad("check", "", 100).contains("jail.conf"));
+    fs::create_dir_all(tree.join("filter.d")).unwrap();
+    fs::create_dir_all(tree.join("action.d")).unwrap();
+    let log = host.path("some.log");
+    fs::write(&log, "").unwrap();
+    let jails = format!(
+        "[DEFAULT]\nenabled = true\nlogpath = {}\naction = nftables\nfilter = f\n[good]\n[off]\nenabled = false\nfilter = nothing\n\
+         [number]\nmaxretry = many\n[letters]\nlogencoding = utf-16\n[python]\naction = smtp.py\n[pattern]\nfailregex = ^(<HOST>$\n[nowhere]\nlogpath = /var/no/such/*.log\n",
+        log.display()
+    );
+    fs::write(tree.join("jail.conf"), jails).unwrap();
+    fs::write(
+        tree.join("filter.d/f.conf"),
+        "[Definition]\nfailregex = ^failed <HOST>$\n",
+    )
+    .unwrap();
+    let done = host.run_with("check", "");
+    assert_eq!(done.code, 0, "{}", done.err);
+    for part in [
+        "jail number: option maxretry: many is no number",
+        "jail letters: option logencoding: utf-16 is not known",
+        "jail python: action smtp.py: not run",
+        "jail pattern: filter f: failregex can't be taken over",
+        "jail nowhere: none of its logs is there",
+    ] {
+        let all = |l: &str| l.starts_with("warning: ") && l.contains(part);
+        assert!(done.err.lines().any(all), "{part}: {}", done.err);
+    }
+    for name in ["good", "off"] {
+        assert!(!done.err.contains(&format!("jail {name}")), "{}", done.err);
+    }
+    assert!(done.out.contains(", jails 3"), "{}", done.out);
+    // Where another program does the mail, that part alone.
+    fs::remove_file(host.path("libexec/smtpd")).unwrap();
+    assert_eq!(host.run_with("check", "").code, 100);
+    let done = host.run_with("check --bans", "");
+    assert_eq!(done.code, 0, "{}", done.err);
+    assert!(done.out.contains("jails 3") && done.err.contains("jail number"));
+    // Mistakes in our own table are errors with their place.
+    host.write("hikyaku.toml", &format!("{config}observe = 1\n"));
+    assert!(host.bad("check", "", 100).contains("ban.observe"));
+}
+
+#[test]
+fn banwatch_is_asked() {
+    use std::io::{BufRead as _, BufReader};
+    use std::os::unix::net::UnixListener;
+    let host = Host::new("");
+    assert!(host.bad("ban list", "", 111).contains("is not running"));
+    fs::create_dir_all(host.path("run")).unwrap();
+    let _ = fs::remove_file(host.path("run/ban"));
+    let listener = UnixListener::bind(host.path("run/ban")).unwrap();
+    for (command, question, answer, code, shown) in [
+        ("ban list", "list", "+\na\nb\n", 0, "a\nb\n"),
+        ("ban list --json", "list json", "+\n[]\n", 0, "[]\n"),
+        (
+            "ban add 192.0.2.0/24",
+            "add 192.0.2.0/24 1h",
+            "+\n1\n",
+            0,
+            "192.0.2.0/24: banned\n",
+        ),
+        (
+            "ban add 192.0.2.1 -",
+            "add 192.0.2.1 -",
+            "+\n0\n",
+            0,
+            "192.0.2.1: is banned at least that long already\n",
+        ),
+        (
+            "ban add 192.0.2.1 2h --json",
+            "add 192.0.2.1 2h",
+            "+\n1\n",
+            0,
+            "{\"changed\":true,\"network\":\"192.0.2.1\",\"state\":\"banned\"}\n",
+        ),
+        (
+            "ban del 192.0.2.1",
+            "del 192.0.2.1",
+            "+\n1\n",
+            0,
+            "192.0.2.1: lifted\n",
+        ),
+        (
+            "ban del 192.0.2.1 --json",
+            "del 192.0.2.1",
+            "+\n2\n",
+            0,
+            "{\"changed\":true,\"network\":\"192.0.2.1\",\"state\":\"lifted\"}\n",
+        ),
+        (
+            "ban del 192.0.2.1",
+            "del 192.0.2.1",
+            "- 192.0.2.1 is not banned\n",
+            100,
+            "192.0.2.1 is not banned",
+        ),
+        (
+            "ban why 192.0.2.1",
+            "why 192.0.2.1",
+            "+\nnot banned: 192.0.2.1\n",
+            0,
+            "not banned: 192.0.2.1\n",
+        ),
+        (
+            "ban why 192.0.2.1 --json",
+            "why 192.0.2.1 json",
+            "+\n{}\n",
+            0,
+            "{}\n",
+        ),
+        ("ban stats", "stats", "+\n1\tx\n", 0, "1\tx\n"),
+        ("ban stats --json", "stats json", "+\n{}\n", 0, "{}\n"),
+        ("ban stats --prometheus", "metrics", "+\nx 1\n", 0, "x 1\n"),
+        ("ban list", "list", "", 111, "gave no answer"),
+    ] {
+        let banwatch = {
+            let listener = listener.try_clone().unwrap();
+            std::thread::spawn(move || {
+                let (mut socket, _) = listener.accept().unwrap();
+                let mut asked = String::new();
+                BufReader::new(socket.try_clone().unwrap())
+                    .read_line(&mut asked)
+                    .unwrap();
+                socket.write_all(answer.as_bytes()).unwrap();
+                asked
+            })
+        };
+        let done = host.run_with(command, "");
+        assert_eq!(banwatch.join().unwrap(), format!("{question}\n"));
+        assert_eq!(done.code, code, "{command}: {}", done.err);
+        match code {
+            0 => assert_eq!(done.out, shown, "{command}"),
+            _ => assert!(done.err.contains(shown), "{command}: {}", done.err),
+        }
+    }
+}
+
+#[test]
 fn passwords_are_checked_too() {
     let host = Host::new("");
     host.write("etc/users", "al:70000:70000::\n");
@@ -297,7 +444,9 @@ fn two_at_once_and_one_that_died() {
         host.bad("user add al --no-password", "", 111)
             .contains("another `hikyaku user`")
     );
-    drop(lock);
+    // Closing is not enough: a program that another test starts at this moment may hold a copy
+    // until it runs.
+    lock.unlock().unwrap();
     host.write("etc/users.new", "half a li");
     host.good("user add al --no-password", "");
     assert!(!host.path("etc/users.new").exists());

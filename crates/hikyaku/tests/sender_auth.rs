@@ -143,6 +143,24 @@ fn a_key_is_prepared_published_switched_and_signs() {
     let out = host.asks("dkim verify", &signed);
     assert!(out.starts_with("pass: signatures 2, good 2\n"), "{out}");
 
+    for (forms, tag) in [
+        ("relaxed/simple", "c=relaxed/simple;"),
+        ("Simple/relaxed", "c=simple/relaxed;"),
+        ("simple", "c=simple/simple;"),
+    ] {
+        let signed = host.good(
+            &format!("dkim sign --domain a.example --canon {forms}"),
+            MESSAGE,
+        );
+        assert_eq!(signed.matches(tag).count(), 2, "{forms}: {signed}");
+        let out = host.asks("dkim verify", &signed);
+        assert!(out.starts_with("pass: signatures 2, good 2\n"), "{out}");
+    }
+    for wrong in ["loose", "simple/", "--simple --canon simple"] {
+        let arguments = format!("dkim sign --domain a.example --canon {wrong}");
+        assert_eq!(host.run(&arguments, MESSAGE).0, 100, "{wrong}");
+    }
+
     // A successor of the first one.
     let printed = host.good("dkim key new a.example --selector two", "");
     host.publish(&mut zone, &printed);

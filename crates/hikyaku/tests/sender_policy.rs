@@ -1,70 +1,11 @@
-//! `hikyaku spf`, `dmarc`, `mta-sts`, `dns` and `doctor` against a name server on loopback.
+//! `hikyaku spf` and `dmarc` against a name server on loopback.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod common;
+
 use std::fs;
-use std::io::Write as _;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
 
-use tempfile::TempDir;
-use testkit::{Dns, Zone};
-
-struct Host {
-    dir: TempDir,
-    dns: Dns,
-}
-
-impl Host {
-    fn new(zone: &str) -> Self {
-        let host = Self {
-            dir: tempfile::tempdir().unwrap(),
-            dns: Dns::start(Zone::parse(zone)),
-        };
-        let text = "root = \".\"\nhostname = \"mail.a.example\"\ndomains = [\"a.example\"]\n";
-        fs::write(host.path("hikyaku.toml"), text).unwrap();
-        fs::create_dir(host.path("etc")).unwrap();
-        host
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    /// Exit code, output and errors; words are separated by single spaces, `_` is an empty word.
-    fn run(&self, arguments: &str, input: &str) -> (i32, String, String) {
-        let words = arguments
-            .split(' ')
-            .map(|word| if word == "_" { "" } else { word });
-        let mut child = Command::new(env!("CARGO_BIN_EXE_hikyaku"))
-            .arg("--config")
-            .arg(self.path("hikyaku.toml"))
-            .args(words)
-            .current_dir(self.dir.path())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-        let output = child.wait_with_output().unwrap();
-        let text = |octets: Vec<u8>| String::from_utf8(octets).unwrap();
-        let code = output.status.code().unwrap();
-        (code, text(output.stdout), text(output.stderr))
-    }
-
-    #[track_caller]
-    fn good(&self, arguments: &str, input: &str) -> String {
-        let (code, out, err) = self.run(arguments, input);
-        assert_eq!((code, err.as_str()), (0, ""), "{arguments}: {out}");
-        out
-    }
-
-    /// The same with `--dns`.
-    #[track_caller]
-    fn asks(&self, arguments: &str, input: &str) -> String {
-        self.good(&format!("{arguments} --dns {}", self.dns.address), input)
-    }
-}
+use common::Host;
 
 const ZONE: &str = r#"
 a.example TXT "v=spf1 mx exists:%{l}.ok.a.example -all exp=why.a.example"
@@ -219,166 +160,100 @@ fn dmarc_report() {
         "{out}"
     );
     assert!(out.contains("not read: bad: XML ends too early\n"), "{out}");
+    let out = host.good("dmarc report --json r.xml mail r.xml ruf bad", "");
+    for piece in [
+        "\"reports\":2",
+        "\"repeated\":1",
+        "\"begin\":1767225600",
+        "\"failures\":[{\"arrival\":\"\",\"delivery\":\"\",\"domain\":\"a.example\",\"failure\":\"dmarc\"",
+        "{\"dkim\":60,\"messages\":70,\"name\":\"192.0.2.1\",\"passed\":60,\"quarantined\":0,\"rejected\":10,\"spf\":60}",
+        "\"not_read\":[\"bad: XML ends too early\"]",
+        "a.example\\u001b",
+    ] {
+        assert!(out.contains(piece), "{piece} in {out}");
+    }
     let (code, _, err) = host.run("dmarc report nothing", "");
     assert!(code == 100 && err.contains("nothing"), "{err}");
 }
 
+const TLS_REPORT: &str = r#"{"organization-name":"Big","report-id":"1","date-range":{"start-datetime":
+ "2026-01-02T00:00:00Z","end-datetime":"2026-01-03T23:59:59Z"},"policies":[{"policy":{"policy-type":
+ "sts","policy-domain":"a.example","mx-host":["mail.a.example"]},"summary":{"total-successful-session-count":
+ 70,"total-failure-session-count":30},"failure-details":[{"result-type":"certificate-expired",
+ "receiving-mx-hostname":"mail.a.example","failed-session-count":29},{"result-type":
+ "starttls-not-supported","failed-session-count":1}]}]}"#;
+
+/// gzip(1) without a compressor: one stored block.
+fn gzip(data: &[u8]) -> Vec<u8> {
+    let mut packed = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255, 1];
+    let length = u16::try_from(data.len()).unwrap();
+    packed.extend(length.to_le_bytes());
+    packed.extend((!length).to_le_bytes());
+    packed.extend(data);
+    let crc = data.iter().fold(!0_u32, |crc, octet| {
+        (0..8).fold(crc ^ u32::from(*octet), |crc, _| {
+            (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg())
+        })
+    });
+    packed.extend((!crc).to_le_bytes());
+    packed.extend(u32::from(length).to_le_bytes());
+    packed
+}
+
 #[test]
-fn mta_sts() {
-    let host = Host::new(
-        "_mta-sts.a.example TXT \"v=STSv1; id=20260101;\"\na.example MX 10 mail.a.example\na.example MX 20 Backup.b.example\n\
-         _mta-sts.bad.example TXT v=STSv1\n_mta-sts.down.example !serv-fail",
+fn tls_report() {
+    let host = Host::new("");
+    fs::write(host.path("r.json"), TLS_REPORT).unwrap();
+    let other = TLS_REPORT
+        .replace("\"1\"", "\"2\"")
+        .replace("Big", "Sm\\u001ball")
+        .replace("\"sts\"", "\"tlsa\"");
+    fs::write(host.path("r.json.gz"), gzip(other.as_bytes())).unwrap();
+    let mail = format!(
+        "From: t@big.example\nMIME-Version: 1.0\nContent-Type: multipart/report; report-type=\"tlsrpt\"; boundary=b\n\n\
+         --b\nContent-Type: text/plain\n\nhello\n--b\nContent-Type: application/tlsrpt+json\n\n{}\n--b--\n",
+        TLS_REPORT.replace("\"1\"", "\"3\"")
     );
-    let out = host.asks("mta-sts check A.example", "");
-    assert_eq!(
-        out,
-        "record: a.example: id 20260101\n  fetch https://mta-sts.a.example/.well-known/mta-sts.txt \
-         (no redirects), then give it with --policy\n"
-    );
-    let policy = "version: STSv1\nmode: enforce\nmx: *.a.example\nmax_age: 86400\n";
-    fs::write(host.path("policy"), policy).unwrap();
-    let out = host.asks("mta-sts check a.example --policy policy", "");
-    assert_eq!(
-        out,
-        "bad: a.example: id 20260101 mode enforce max_age 86400\n  permitted mail.a.example\n  \
-         not permitted backup.b.example\n"
-    );
+    fs::write(host.path("mail"), mail).unwrap();
+    fs::write(host.path("bad"), "{\"policies\":1}").unwrap();
     fs::write(
-        host.path("policy"),
-        policy.replace("max", "mx: backup.b.example\nmax"),
+        host.path("deep"),
+        "{\"x\":".to_owned() + &"[".repeat(100_000),
     )
     .unwrap();
+    fs::write(host.path("text"), "To: x\n\nhello\n").unwrap();
+    let files = "r.json r.json.gz mail r.json bad deep text";
+    let out = host.good(&format!("tls-report {files}"), "");
     assert!(
-        host.asks("mta-sts check a.example --policy policy", "")
-            .starts_with("ok: ")
+        out.starts_with(
+            "read: reports 3, sessions 300, good 210 (70 %), 2026-01-02 to 2026-01-03, repeated 1\n"
+        ),
+        "{out}"
     );
-    fs::write(host.path("policy"), "x").unwrap();
-    let out = host.asks("mta-sts check a.example --policy policy", "");
-    assert_eq!(out, "bad: a.example: id 20260101: a line is no field\n");
-    assert!(
-        host.asks("mta-sts check b.example", "")
-            .starts_with("none: ")
-    );
-    assert!(
-        host.asks("mta-sts check bad.example", "")
-            .starts_with("bad: ")
-    );
-    let arguments = format!("mta-sts check down.example --dns {}", host.dns.address);
-    let (code, out, _) = host.run(&arguments, "");
-    assert!(
-        code == 111 && out.starts_with("temperror: "),
-        "{code} {out}"
-    );
-    assert_eq!(host.run("mta-sts check a..b", "").0, 100);
-}
-
-/// What was printed as rows of the test's zone.
-fn rows(printed: &str) -> String {
-    printed
-        .lines()
-        .filter(|line| !line.starts_with(';'))
-        .map(|line| {
-            let line = line.replacen(" IN ", " ", 1);
-            line.replace("( ", "").replace(" )", "") + "\n"
-        })
-        .collect()
-}
-
-#[test]
-fn what_is_printed_makes_the_doctor_content() {
-    let host = Host::new("");
-    let authority = testkit::Authority::new();
-    let (chain, key) = authority.write(host.dir.path(), &["mail.a.example"]);
-    let mut text = fs::read_to_string(host.path("hikyaku.toml")).unwrap();
-    text += &format!("[[tls.certificate]]\nchain = {chain:?}\nkey = {key:?}\n");
-    fs::write(host.path("hikyaku.toml"), text).unwrap();
-
-    let out = host.asks("doctor a.example", "");
-    assert!(out.starts_with("bad: a.example: checks "), "{out}");
     for line in [
-        "  bad mx: no record\n    mend: a.example. IN MX 10 mail.a.example.\n",
-        "  bad address: mail.a.example lacks an address record\n",
-        "  bad dkim: no key signs\n    mend: `hikyaku dkim key new a.example`\n",
-        "  bad dmarc: no record\n    mend: _dmarc.a.example. IN TXT \"v=DMARC1; p=none;",
-        "  note tlsa: no record\n    mend: _25._tcp.mail.a.example. IN TLSA 3 1 1 ",
+        "\na.example sts                                 200       140        60\n",
+        "\na.example tlsa                                100        70        30\n",
+        "\nBig                                           200       140        60\n",
+        "\nSm\\u{1b}all                                   100        70        30\n",
+        "\ncertificate-expired                     mail.a.example                        87\n",
+        "\nstarttls-not-supported                  -                                      3\n",
+        "\nnot read: bad: not a TLS report: ",
+        "\nnot read: deep: not a TLS report: EOF while parsing a list",
+        "\nnot read: text: no report in it\n",
     ] {
         assert!(out.contains(line), "{line} in {out}");
     }
-
-    let made = host.good("dkim key new a.example --selector one", "");
-    let printed = host.good("dns print a.example --ip 192.0.2.1 --ip 2001:db8::1", "");
-    for line in [
-        "a.example. IN MX 10 mail.a.example.\n",
-        "mail.a.example. IN A 192.0.2.1\n",
-        "mail.a.example. IN AAAA 2001:db8::1\n",
-        "a.example. IN TXT \"v=spf1 mx -all\"\n",
-        "mail.a.example. IN TXT \"v=spf1 a -all\"\n",
-        "_smtp._tls.a.example. IN TXT \"v=TLSRPTv1; rua=mailto:postmaster@a.example\"\n",
-        "_mta-sts.a.example. IN TXT \"v=STSv1; id=",
-        "1.2.0.192.in-addr.arpa. IN PTR mail.a.example.\n",
-        made.lines().nth(1).unwrap(),
+    let out = host.good(&format!("tls-report --json {files}"), "");
+    for piece in [
+        "\"reports\":3",
+        "\"begin\":\"2026-01-02\"",
+        "{\"domain\":\"a.example\",\"failed\":30,\"good\":70,\"type\":\"tlsa\"}",
+        "{\"failed\":87,\"host\":\"mail.a.example\",\"type\":\"certificate-expired\"}",
+        "Sm\\u001ball",
     ] {
-        assert!(printed.contains(line), "{line} in {printed}");
+        assert!(out.contains(piece), "{piece} in {out}");
     }
-    let mut zone = rows(&printed);
-    host.dns.set(Zone::parse(&zone));
-    host.asks("dkim key check a.example --switch", "");
-    let out = host.asks("doctor a.example", "");
-    assert!(out.starts_with("ok: a.example: checks "), "{out}");
-    assert!(out.contains("  ok dkim: one current published\n"), "{out}");
-    assert!(
-        out.contains("  ok reverse: 2001:db8::1 is mail.a.example\n"),
-        "{out}"
-    );
-    assert!(
-        out.contains("  note tlsa: fits, but the answer is not proven"),
-        "{out}"
-    );
-    assert!(out.contains("  note dmarc: policy none\n"), "{out}");
-
-    // Loopback is trusted to say what DNSSEC proved.
-    zone += "_25._tcp.mail.a.example !authentic\n";
-    host.dns.set(Zone::parse(&zone));
-    let out = host.asks("doctor a.example", "");
-    assert!(out.contains("  ok tlsa: fits\n"), "{out}");
-
-    for (from, to, line) in [
-        (
-            "v=spf1 mx",
-            "v=spf1 ip4:10.0.0.1",
-            "  bad spf: fail: mail-from a.example ip 192.0.2.1",
-        ),
-        (
-            "PTR mail.",
-            "PTR other.",
-            "  bad reverse: 192.0.2.1 is other.a.example\n",
-        ),
-        ("p=none", "p=nonsense", "  note dmarc: policy none\n"),
-        (
-            "MX 10 mail.",
-            "MX 10 other.",
-            "  bad mx: other.a.example: not this host\n",
-        ),
-        (
-            "TLSA 3 1 1 ",
-            "TLSA 3 0 1 ",
-            "  bad tlsa: a certificate of this host does not fit\n",
-        ),
-        (
-            "p=none; rua",
-            "x=none; ru",
-            "  bad dmarc: no valid p= tag\n",
-        ),
-    ] {
-        host.dns.set(Zone::parse(&zone.replace(from, to)));
-        let out = host.asks("doctor a.example", "");
-        assert!(out.contains(line), "{line} in {out}");
-    }
-    // Nothing answers.
-    let nobody = std::net::UdpSocket::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
-    let (code, out, _) = host.run(&format!("doctor a.example --dns {nobody}"), "");
-    assert!(code == 111 && out.starts_with("unknown: "), "{code} {out}");
+    assert_eq!(out.lines().count(), 1);
+    assert_eq!(host.run("tls-report nothing", "").0, 100);
+    assert_eq!(host.run("tls-report", "").0, 100);
 }

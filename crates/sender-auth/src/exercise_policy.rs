@@ -9,8 +9,10 @@ use crate::dmarc::{Dmarc, DmarcRecord, DmarcRequest, Method, SuffixList, author_
 use crate::lookup::{Answer, Check, Need, Question, Record as Dns};
 use crate::mta_sts::{self, StsPolicy};
 use crate::name::is_within;
+use crate::policy_answer::PolicyAnswer;
 use crate::report::{AggregateReport, FailureReport, Summary, unpack};
 use crate::spf::{QUESTIONS_MAX, Spf, SpfRequest};
+use crate::tls_sums::TlsSums;
 use crate::tlsrpt::{self, TlsReport};
 
 /// Puts no more questions than this whatever is answered.
@@ -147,12 +149,36 @@ pub fn mta_sts_texts(data: &[u8]) {
     }
 }
 
+/// A web server's answer, whole and cut at one place.
+pub fn policy_answer(data: &[u8], cut: usize) {
+    let read = |blocks: &[&[u8]]| {
+        let mut reader = PolicyAnswer::new();
+        for block in blocks {
+            if reader.feed(block)? {
+                break;
+            }
+        }
+        reader.end()
+    };
+    let whole = read(&[data]);
+    if let Ok(found) = &whole {
+        assert!(found.text.len() <= mta_sts::POLICY_MAX);
+    }
+    let (before, after) = data.split_at(cut.min(data.len()));
+    assert_eq!(read(&[before, after]), whole);
+    let octets: Vec<&[u8]> = data.chunks(1).collect();
+    assert_eq!(read(&octets), whole);
+}
+
 /// Records and reports of TLSRPT.
 pub fn tlsrpt_texts(data: &[u8]) {
     let _ = tlsrpt::places([data]);
     if let Ok(report) = TlsReport::parse(data) {
         let again = TlsReport::parse(report.to_json().as_bytes());
         assert_eq!(again.expect("what we write we read"), report);
+        let mut sums = TlsSums::default();
+        assert!(sums.add(&report));
+        assert_eq!(sums.add(&report), report.report_id.is_empty());
     }
 }
 
@@ -252,6 +278,7 @@ mod tests {
             dmarc_check(&[b"b.a.example\nx.a.example\nv=DMARC1; p=none; ", data.as_slice()].concat());
             dmarc_report(&data);
             mta_sts_texts(&data);
+            policy_answer(&data, data.len() / 2);
             tlsrpt_texts(&data);
             dane_certificate(&data);
         }

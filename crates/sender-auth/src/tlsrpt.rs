@@ -2,7 +2,9 @@
 //! reports themselves, made and read.
 
 use std::fmt;
+use std::marker::PhantomData;
 
+use serde::de::{IgnoredAny, IntoDeserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 use crate::report::UNPACKED_MAX;
@@ -10,6 +12,14 @@ use crate::tag_list::{TagList, trim};
 
 /// Most places that reports go to; more are ignored.
 pub const PLACES_MAX: usize = 10;
+
+/// Most policies of a report, failures of a policy, lines and hosts of a policy that are read;
+/// more are passed over.
+pub const POLICIES_MAX: usize = 1_000;
+/// See [`POLICIES_MAX`].
+pub const FAILURES_MAX: usize = 1_000;
+/// See [`POLICIES_MAX`].
+pub const LINES_MAX: usize = 64;
 
 /// The name whose text records say where reports go.
 pub fn record_name(domain: &str) -> String {
@@ -101,7 +111,8 @@ pub struct TlsReport {
     pub contact_info: Option<String>,
     /// Unique for the reporter.
     pub report_id: String,
-    /// One for each policy that was applied.
+    /// One for each policy that was applied; of a report that is read at most [`POLICIES_MAX`].
+    #[serde(deserialize_with = "at_most::<POLICIES_MAX, _, _>")]
     pub policies: Vec<PolicyResult>,
 }
 
@@ -123,8 +134,11 @@ pub struct PolicyResult {
     pub policy: AppliedPolicy,
     /// Sums.
     pub summary: TlsSummary,
-    /// What went wrong.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    /// What went wrong; of a report that is read at most [`FAILURES_MAX`].
+    #[serde(
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "at_most::<FAILURES_MAX, _, _>"
+    )]
     pub failure_details: Vec<FailureDetail>,
 }
 
@@ -134,15 +148,18 @@ pub struct PolicyResult {
 pub struct AppliedPolicy {
     /// `tlsa`, `sts` or `no-policy-found`.
     pub policy_type: String,
-    /// Its lines, or its records.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    /// Its lines, or its records; of a report that is read at most [`LINES_MAX`].
+    #[serde(
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "at_most::<LINES_MAX, _, _>"
+    )]
     pub policy_string: Vec<String>,
     /// The domain that mail was for.
     pub policy_domain: String,
     /// Its mail exchangers, as patterns.
     #[serde(
         skip_serializing_if = "Vec::is_empty",
-        deserialize_with = "one_or_many"
+        deserialize_with = "at_most::<LINES_MAX, _, _>"
     )]
     pub mx_host: Vec<String>,
 }
@@ -185,18 +202,44 @@ pub struct FailureDetail {
     pub failure_reason_code: Option<String>,
 }
 
-/// RFC 8460 says a list; its own example and some senders write one string.
-fn one_or_many<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Either {
-        One(String),
-        Many(Vec<String>),
+/// Reads a list and keeps its first items; `null` and a single string, which some senders write in
+/// the place of a list (RFC 8460's own example for `mx-host`), are lists too.
+struct AtMost<const MOST: usize, T>(PhantomData<T>);
+
+impl<'de, const MOST: usize, T: Deserialize<'de>> Visitor<'de> for AtMost<MOST, T> {
+    type Value = Vec<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
     }
-    Ok(match Either::deserialize(from)? {
-        Either::One(one) => vec![one],
-        Either::Many(many) => many,
-    })
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<T>, A::Error> {
+        let mut items = Vec::new();
+        while items.len() < MOST {
+            match list.next_element()? {
+                Some(item) => items.push(item),
+                None => return Ok(items),
+            }
+        }
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(items)
+    }
+
+    fn visit_str<E: serde::de::Error>(self, one: &str) -> Result<Vec<T>, E> {
+        T::deserialize(one.into_deserializer()).map(|item| vec![item])
+    }
+
+    fn visit_unit<E: serde::de::Error>(self) -> Result<Vec<T>, E> {
+        Ok(Vec::new())
+    }
+}
+
+fn at_most<'de, const MOST: usize, T, D>(from: D) -> Result<Vec<T>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: serde::Deserializer<'de>,
+{
+    from.deserialize_any(AtMost::<MOST, T>(PhantomData))
 }
 
 /// Why a text is no report.
@@ -319,6 +362,41 @@ mod tests {
             assert!(TlsReport::parse(bad.as_bytes()).is_err(), "{bad}");
         }
         assert!(TlsReport::parse("[".repeat(100_000).as_bytes()).is_err());
+    }
+
+    #[test]
+    fn lists_are_bounded() {
+        let policies = |count: usize| format!("{{\"policies\":[{}]}}", vec!["{}"; count].join(","));
+        let details = |count: usize| {
+            let list = vec!["{}"; count].join(",");
+            format!("{{\"policies\":[{{\"failure-details\":[{list}]}}]}}")
+        };
+        let lines = |count: usize| {
+            let list = vec!["\"x\""; count].join(",");
+            format!(
+                "{{\"policies\":[{{\"policy\":{{\"mx-host\":[{list}],\"policy-string\":[{list}]}}}}]}}"
+            )
+        };
+        for more in [-1_isize, 0, 1] {
+            let (count, kept) = (
+                (POLICIES_MAX as isize + more) as usize,
+                (POLICIES_MAX as isize + more.min(0)) as usize,
+            );
+            let read = |text: String| TlsReport::parse(text.as_bytes()).unwrap();
+            assert_eq!(read(policies(count)).policies.len(), kept);
+            assert_eq!(read(details(count)).policies[0].failure_details.len(), kept);
+            let (count, kept) = (
+                (LINES_MAX as isize + more) as usize,
+                (LINES_MAX as isize + more.min(0)) as usize,
+            );
+            let policy = &read(lines(count)).policies[0].policy;
+            assert_eq!(
+                (policy.mx_host.len(), policy.policy_string.len()),
+                (kept, kept)
+            );
+        }
+        let null = TlsReport::parse(br#"{"policies":[{"failure-details":null}]}"#).unwrap();
+        assert!(null.policies[0].failure_details.is_empty());
     }
 
     proptest! {

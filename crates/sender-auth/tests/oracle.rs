@@ -11,6 +11,7 @@
 
 mod common;
 
+use common::oracle::Oracle;
 use common::{NOW, Zone, crlf, ed25519, rsa, run, seal, sign_with, verify};
 use data_encoding::BASE64;
 use sender_auth::arc::Validation;
@@ -19,73 +20,7 @@ use sender_auth::canon::Canon;
 use sender_auth::crypto::{Algorithm, SigningKey};
 use sender_auth::dkim::{KeyRecord, SigningOptions};
 use serde_json::{Value, json};
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-
-struct Oracle {
-    child: Child,
-    to: ChildStdin,
-    from: BufReader<ChildStdout>,
-}
-
-impl Oracle {
-    fn start() -> Option<Self> {
-        let python =
-            std::env::var("HIKYAKU_ORACLE_PYTHON").unwrap_or_else(|_| "python3".to_owned());
-        let probe = Command::new(&python)
-            .args(["-c", "import authres, dkim, nacl"])
-            .stderr(Stdio::null())
-            .status();
-        if !probe.is_ok_and(|status| status.success()) {
-            assert!(
-                std::env::var_os("HIKYAKU_ORACLE_REQUIRED").is_none(),
-                "{python} has no dkimpy, pynacl and authres"
-            );
-            eprintln!("skipped: {python} has no dkimpy, pynacl and authres");
-            return None;
-        }
-        let mut child = Command::new(python)
-            .arg(concat!(
-                env!("CARGO_MANIFEST_DIR"),
-                "/tests/oracle/dkim_oracle.py"
-            ))
-            .arg(NOW.to_string())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        Some(Self {
-            to: child.stdin.take().unwrap(),
-            from: BufReader::new(child.stdout.take().unwrap()),
-            child,
-        })
-    }
-
-    fn ask(&mut self, op: &str, message: &[u8], more: Value) -> Value {
-        let mut question =
-            json!({"op": op, "message": BASE64.encode(message), "zone": zone_json()});
-        for (key, value) in more.as_object().unwrap() {
-            question[key] = value.clone();
-        }
-        writeln!(self.to, "{question}").unwrap();
-        let mut line = String::new();
-        self.from.read_line(&mut line).unwrap();
-        let answer: Value = serde_json::from_str(&line).unwrap();
-        assert!(
-            answer.get("error").is_none(),
-            "{op}: {answer}\n{}",
-            String::from_utf8_lossy(message)
-        );
-        answer["result"].clone()
-    }
-}
-
-impl Drop for Oracle {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use std::process::{Command, Stdio};
 
 const RSA_PEM: &str = include_str!("keys/rsa-2048-pkcs1.pem");
 const SEED: [u8; 32] = [7; 32];
@@ -210,7 +145,7 @@ const CANONS: [Canon; 2] = [Canon::Simple, Canon::Relaxed];
 
 #[test]
 fn what_we_sign_they_verify() {
-    let Some(mut oracle) = Oracle::start() else {
+    let Some(mut oracle) = Oracle::start("authres, dkim, nacl", zone_json()) else {
         return;
     };
     let mut dice = Dice(0x1234_5678_9abc_def1);
@@ -234,7 +169,7 @@ fn what_we_sign_they_verify() {
 
 #[test]
 fn what_they_sign_we_verify_and_changes_are_judged_alike() {
-    let Some(mut oracle) = Oracle::start() else {
+    let Some(mut oracle) = Oracle::start("authres, dkim, nacl", zone_json()) else {
         return;
     };
     let mut dice = Dice(0xfeed_f00d_dead_beef);
@@ -283,7 +218,7 @@ fn what_they_sign_we_verify_and_changes_are_judged_alike() {
 
 #[test]
 fn chains() {
-    let Some(mut oracle) = Oracle::start() else {
+    let Some(mut oracle) = Oracle::start("authres, dkim, nacl", zone_json()) else {
         return;
     };
     let mut dice = Dice(0x0bad_cafe_1234_5678);
@@ -341,7 +276,7 @@ fn chains() {
 
 #[test]
 fn results_read_back() {
-    let Some(mut oracle) = Oracle::start() else {
+    let Some(mut oracle) = Oracle::start("authres, dkim, nacl", zone_json()) else {
         return;
     };
     let key = ed25519();

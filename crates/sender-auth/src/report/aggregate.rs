@@ -281,27 +281,18 @@ impl AggregateReport {
             needs(row.count > 0, "count is 0");
             needs(!row.header_from.is_empty(), "header_from is empty");
             needs(!row.spf.is_empty(), "no spf result");
-            let known = |result: &str| {
+            let common = |result: &str| {
                 matches!(
                     result,
-                    "none"
-                        | "neutral"
-                        | "pass"
-                        | "fail"
-                        | "softfail"
-                        | "policy"
-                        | "temperror"
-                        | "permerror"
+                    "none" | "neutral" | "pass" | "fail" | "temperror" | "permerror"
                 )
             };
-            needs(
-                row.spf.iter().all(|spf| known(&spf.result)),
-                "unknown spf result",
-            );
-            needs(
-                row.dkim.iter().all(|dkim| known(&dkim.result)),
-                "unknown dkim result",
-            );
+            let spf = |one: &SpfAuth| common(&one.result) || one.result == "softfail";
+            needs(row.spf.iter().all(spf), "unknown spf result");
+            let scope = |one: &SpfAuth| matches!(one.scope.as_str(), "helo" | "mfrom");
+            needs(row.spf.iter().all(scope), "unknown scope of spf");
+            let dkim = |one: &DkimAuth| common(&one.result) || one.result == "policy";
+            needs(row.dkim.iter().all(dkim), "unknown dkim result");
             let kinds = row
                 .reasons
                 .iter()

@@ -249,8 +249,8 @@ impl Reading {
             ["policy_evaluated", "disposition"] => {
                 row.disposition = Policy::parse(text.as_bytes()).unwrap_or(Policy::None);
             }
-            ["policy_evaluated", "dkim"] => row.dkim_aligned = text == "pass",
-            ["policy_evaluated", "spf"] => row.spf_aligned = text == "pass",
+            ["policy_evaluated", "dkim"] => row.dkim_aligned = text.eq_ignore_ascii_case("pass"),
+            ["policy_evaluated", "spf"] => row.spf_aligned = text.eq_ignore_ascii_case("pass"),
             ["policy_evaluated", "reason", name] => {
                 if let Some(last) = row.reasons.last_mut() {
                     match *name {

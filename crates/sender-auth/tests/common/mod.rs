@@ -1,6 +1,8 @@
 //! What the tests of this folder share: keys, a zone as a table, one call per mechanism.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub mod oracle;
+
 use sender_auth::crypto::SigningKey;
 use sender_auth::dkim::{KeyRecord, Limits, Verification, Verified, Verifier};
 use sender_auth::lookup::{Answer, Check, Question, Record, drive};
