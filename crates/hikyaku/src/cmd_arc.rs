@@ -4,7 +4,6 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use daemon::EXIT_TEMPORARY;
 use jiff::Timestamp;
 use sender_auth::arc::{
     ChainStatus, ChainVerdict, SealError, SealPreparation, Sealable, Validation,
@@ -97,7 +96,7 @@ fn verify(args: &Verify, context: &mut Context) -> Result<ExitCode, Failure> {
         ChainStatus::TempError => "temperror",
         other => other.as_str(),
     };
-    write!(context.out, "{word}: sets {}", found.domains.len())?;
+    write!(context.out, "{word} sets {}", found.domains.len())?;
     match found.status {
         ChainStatus::Fail(problem) => writeln!(context.out, ": {problem}")?,
         ChainStatus::TempError => writeln!(context.out, ": no answer to a key query")?,
@@ -111,10 +110,7 @@ fn verify(args: &Verify, context: &mut Context) -> Result<ExitCode, Failure> {
         Some(oldest) => writeln!(context.out, "  not changed since set {oldest}")?,
         None => {}
     }
-    Ok(match found.status {
-        ChainStatus::TempError => ExitCode::from(EXIT_TEMPORARY),
-        _ => ExitCode::SUCCESS,
-    })
+    Ok(resolver.exit(found.status == ChainStatus::TempError))
 }
 
 fn unfinished() -> Failure {

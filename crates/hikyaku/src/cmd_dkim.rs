@@ -4,7 +4,6 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use daemon::EXIT_TEMPORARY;
 use jiff::Timestamp;
 use sender_auth::authres::{AuthResults, dkim_results};
 use sender_auth::canon::Canon;
@@ -150,17 +149,14 @@ fn verify(args: &Verify, context: &mut Context) -> Result<ExitCode, Failure> {
         };
         write!(context.out, "{}", field.to_field().replace("\r\n", "\n"))?;
     }
-    Ok(match found.result() {
-        DkimResult::TempError => ExitCode::from(EXIT_TEMPORARY),
-        _ => ExitCode::SUCCESS,
-    })
+    Ok(resolver.exit(found.result() == DkimResult::TempError))
 }
 
 fn show(found: &Verified, context: &mut Context) -> Result<(), Failure> {
     let good = found.passing_domains().count();
     let count = found.signatures.len() + found.skipped;
     let out = &mut context.out;
-    write!(out, "{}: signatures {count}, good {good}", found.result())?;
+    write!(out, "{} signatures {count}, good {good}", found.result())?;
     match (found.header_too_large, found.skipped) {
         (true, _) => writeln!(out, "; the header is too large to be looked at")?,
         (false, 0) => writeln!(out)?,
@@ -365,15 +361,12 @@ fn key_check(args: &KeyCheck, context: &mut Context) -> Result<ExitCode, Failure
     let current = ring.signing().count();
     writeln!(
         context.out,
-        "{word}: {}: keys {}, signing {current}",
+        "{word} {}: keys {}, signing {current}",
         keys.domain,
         ring.keys().len()
     )?;
     for line in lines {
         writeln!(context.out, "{line}")?;
     }
-    Ok(match trouble {
-        Some(Published::Unavailable) => ExitCode::from(EXIT_TEMPORARY),
-        _ => ExitCode::SUCCESS,
-    })
+    Ok(resolver.exit(trouble == Some(Published::Unavailable)))
 }

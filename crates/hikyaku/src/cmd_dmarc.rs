@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use daemon::EXIT_TEMPORARY;
 use jiff::Timestamp;
 use message::address::AddressList;
 use sender_auth::authres::{AuthResults, dkim_results, dmarc_result, spf_result};
@@ -100,7 +99,7 @@ fn check(args: &CheckArgs, context: &mut Context) -> Result<ExitCode, Failure> {
     let domains: Vec<&str> = author.domains.iter().map(String::as_str).collect();
     let found = match author_domain(author.fields, domains) {
         Err(problem) => {
-            writeln!(context.out, "permerror: {problem}")?;
+            writeln!(context.out, "permerror {problem}")?;
             None
         }
         Ok(domain) => {
@@ -117,16 +116,14 @@ fn check(args: &CheckArgs, context: &mut Context) -> Result<ExitCode, Failure> {
     writeln!(context.out, "  spf {}", cmd_spf::line(&spf))?;
     for signature in &dkim.signatures {
         let domain = signature.domain().unwrap_or("-");
-        writeln!(context.out, "  dkim {}: {domain}", signature.result())?;
+        writeln!(context.out, "  dkim {} {domain}", signature.result())?;
     }
     if let Some(id) = &args.authserv_id {
         let field = field(id, found.as_ref(), &spf, &dkim);
         write!(context.out, "{}", field.replace("\r\n", "\n"))?;
     }
-    Ok(match found.map(|found| found.result) {
-        Some(DmarcResult::TempError) => ExitCode::from(EXIT_TEMPORARY),
-        _ => ExitCode::SUCCESS,
-    })
+    let result = found.map(|found| found.result);
+    Ok(resolver.exit(result == Some(DmarcResult::TempError)))
 }
 
 fn field(id: &str, found: Option<&DmarcVerdict>, spf: &SpfVerdict, dkim: &Verified) -> String {
@@ -141,7 +138,7 @@ fn field(id: &str, found: Option<&DmarcVerdict>, spf: &SpfVerdict, dkim: &Verifi
 }
 
 fn line(found: &DmarcVerdict) -> String {
-    let mut line = format!("{}: from {}", found.result, found.author);
+    let mut line = format!("{} from {}", found.result, found.author);
     if let Some(policy) = &found.found {
         line += &format!(" policy {} at {}", policy.record.policy, policy.domain);
     }

@@ -40,7 +40,7 @@ pub fn run(args: &Args, context: &mut Context) -> Result<ExitCode, Failure> {
     };
     writeln!(
         context.out,
-        "{word}: {}: checks {}, bad {bad}, notes {}, unknown {unknown}",
+        "{word} {}: checks {}, bad {bad}, notes {}, unknown {unknown}",
         doctor.own.domain,
         doctor.findings.len(),
         doctor.count(Word::Note)

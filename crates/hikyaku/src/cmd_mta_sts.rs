@@ -46,8 +46,8 @@ pub fn run(args: &Args, context: &mut Context) -> Result<ExitCode, Failure> {
     let mut resolver = args.dns.resolver()?;
     let answer = resolver.ask(&Question::Txt(record_name(&domain)));
     if answer == Answer::TempFail {
-        writeln!(context.out, "temperror: {domain}: no answer")?;
-        return Ok(ExitCode::from(EXIT_TEMPORARY));
+        writeln!(context.out, "temperror {domain}: no answer")?;
+        return Ok(resolver.exit(true));
     }
     let out = &mut context.out;
     let id = match record_id(answer.texts()) {
@@ -57,7 +57,7 @@ pub fn run(args: &Args, context: &mut Context) -> Result<ExitCode, Failure> {
                 StsRecordError::None => "none",
                 StsRecordError::Several | StsRecordError::Syntax => "bad",
             };
-            writeln!(out, "{word}: {domain}: {error}")?;
+            writeln!(out, "{word} {domain}: {error}")?;
             return Ok(ExitCode::SUCCESS);
         }
     };
@@ -73,7 +73,7 @@ pub fn run(args: &Args, context: &mut Context) -> Result<ExitCode, Failure> {
                     FetchError::Refused(why) => ("bad", why, ExitCode::SUCCESS),
                 };
                 let url = policy_url(&domain);
-                writeln!(out, "{word}: {domain}: id {id}: {url}: {}", printable(&why))?;
+                writeln!(out, "{word} {domain}: id {id}: {url}: {}", printable(&why))?;
                 return Ok(code);
             }
         },
@@ -81,19 +81,19 @@ pub fn run(args: &Args, context: &mut Context) -> Result<ExitCode, Failure> {
     let policy = match StsPolicy::parse(&text) {
         Ok(policy) => policy,
         Err(error) => {
-            writeln!(out, "bad: {domain}: id {id}: {error}")?;
+            writeln!(out, "bad {domain}: id {id}: {error}")?;
             return Ok(ExitCode::SUCCESS);
         }
     };
     let Some(hosts) = mail_hosts(&mut resolver, &domain) else {
-        writeln!(out, "temperror: {domain}: no answer for its mail hosts")?;
-        return Ok(ExitCode::from(EXIT_TEMPORARY));
+        writeln!(out, "temperror {domain}: no answer for its mail hosts")?;
+        return Ok(resolver.exit(true));
     };
     let all = hosts.iter().all(|host| policy.permits(host));
     let word = if all { "ok" } else { "bad" };
     writeln!(
         out,
-        "{word}: {domain}: id {id} mode {} max_age {}",
+        "{word} {domain}: id {id} mode {} max_age {}",
         policy.mode.as_str(),
         policy.max_age
     )?;

@@ -4,7 +4,6 @@ use std::io::Write as _;
 use std::net::IpAddr;
 use std::process::ExitCode;
 
-use daemon::EXIT_TEMPORARY;
 use jiff::Timestamp;
 use sender_auth::authres::{AuthResults, spf_result};
 use sender_auth::spf::{Identity, Spf, SpfRequest, SpfResult, SpfVerdict};
@@ -66,7 +65,7 @@ pub fn line(found: &SpfVerdict) -> String {
         Identity::Helo => "helo",
         Identity::MailFrom => "mail-from",
     };
-    let mut line = format!("{}: {identity}", found.result);
+    let mut line = format!("{} {identity}", found.result);
     if !found.domain.is_empty() {
         line += &format!(" {}", printable(&found.domain));
     }
@@ -113,8 +112,6 @@ pub fn run(args: &Args, context: &mut Context) -> Result<ExitCode, Failure> {
         };
         write!(context.out, "{}", field.to_field().replace("\r\n", "\n"))?;
     }
-    Ok(match found.first().map(|verdict| verdict.result) {
-        Some(SpfResult::TempError) => ExitCode::from(EXIT_TEMPORARY),
-        _ => ExitCode::SUCCESS,
-    })
+    let first = found.first().map(|verdict| verdict.result);
+    Ok(resolver.exit(first == Some(SpfResult::TempError)))
 }

@@ -114,7 +114,7 @@ fn forward(args: &Address, context: &mut Context) -> Result<ExitCode, Failure> {
             writeln!(context.out, "unchanged {}", printable(&parts.to_string()))?;
         }
         Ok(parts) => writeln!(context.out, "forwarded {}", printable(&parts.to_string()))?,
-        Err(error) => writeln!(context.out, "refused: {error}")?,
+        Err(error) => writeln!(context.out, "refused {error}")?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -133,7 +133,7 @@ fn reverse(args: &Address, context: &mut Context) -> Result<ExitCode, Failure> {
     };
     match found {
         Ok(parts) => writeln!(context.out, "reversed {}", printable(&parts.to_string()))?,
-        Err(error) => writeln!(context.out, "refused: {error}")?,
+        Err(error) => writeln!(context.out, "refused {error}")?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -157,7 +157,7 @@ fn new_secret(file: &SecretsFile, context: &mut Context) -> Result<ExitCode, Fai
     auth::file::replace(&path, &new, 0o600).map_err(|error| Failure::io(path.display(), &error))?;
     writeln!(
         context.out,
-        "ok: {}: secrets {}",
+        "ok {}: secrets {}",
         path.display(),
         kept.len() + 1
     )?;

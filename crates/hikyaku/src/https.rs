@@ -192,13 +192,18 @@ fn ask(socket: Timed, tls: &ClientTls, host: &str, domain: &str) -> Result<Fetch
     let mut block = [0; 16_384];
     loop {
         let count = stream.read(&mut block).map_err(io_error)?;
-        let whole = match block.get(..count).filter(|block| !block.is_empty()) {
-            Some(block) => answer.feed(block).map_err(answer_error)?,
-            None => true,
+        let (whole, cut) = match block.get(..count).filter(|block| !block.is_empty()) {
+            Some(block) => (answer.feed(block).map_err(answer_error)?, false),
+            // A body that only the connection's end makes whole needs one that the server has
+            // told of (RFC 9112, 9.8).
+            None => (true, !stream.ended_properly()),
         };
         if whole {
             stream.close();
-            return answer.end().map_err(answer_error);
+            return match cut {
+                true => Err(answer_error(AnswerError::Cut)),
+                false => answer.end().map_err(answer_error),
+            };
         }
     }
 }

@@ -2,9 +2,11 @@
 
 use std::net::IpAddr;
 use std::path::Path;
+use std::process::ExitCode;
 
+use daemon::EXIT_TEMPORARY;
 use dns::blocking::Client;
-use dns::{Kind, Name, Outcome, Records, Settings};
+use dns::{Kind, Name, Outcome, Records, Settings, Trouble};
 use sender_auth::lookup::{Answer, Check, Question, Record, drive};
 
 use crate::context::Failure;
@@ -30,19 +32,33 @@ impl Dns {
                 Client::from_file(path).map_err(|error| Failure::io(path.display(), &error))?
             }
         };
-        Ok(Resolver { client })
+        Ok(Resolver {
+            client,
+            silent: false,
+        })
     }
 }
 
 /// Asks the DNS and waits.
 pub struct Resolver {
     client: Client,
+    /// A question got no answer at all, not even that of a server with troubles of its own.
+    silent: bool,
 }
 
 impl Resolver {
     /// Runs a check to its verdict; `None` if it waits for something else than the DNS.
     pub fn run<C: Check>(&mut self, check: &mut C) -> Option<C::Verdict> {
         drive(check, |question| self.ask(question))
+    }
+
+    /// How a check ends. A temporary error is a verdict when a name server said that it can't
+    /// tell; when nobody answered, the check could not be made.
+    pub fn exit(&self, temporary_error: bool) -> ExitCode {
+        match temporary_error && self.silent {
+            true => ExitCode::from(EXIT_TEMPORARY),
+            false => ExitCode::SUCCESS,
+        }
     }
 
     /// One question.
@@ -69,7 +85,10 @@ impl Resolver {
             Outcome::Records(records) => Answer::Records(self::records(records)),
             Outcome::NoData => Answer::NoData,
             Outcome::NxDomain => Answer::NxDomain,
-            Outcome::Temporary(_) => Answer::TempFail,
+            Outcome::Temporary(why) => {
+                self.silent |= !matches!(why, Trouble::ServerFailure | Trouble::CnameChain);
+                Answer::TempFail
+            }
         };
         (answer, found.authentic)
     }

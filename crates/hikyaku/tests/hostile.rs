@@ -29,7 +29,7 @@ fn signatures_without_end() {
     let many: String = (0..1_000).map(signature).collect();
     let out = host.asks("dkim verify", &format!("{many}{MESSAGE}"));
     assert!(
-        out.starts_with("permerror: signatures 1000, good 0, not looked at 984\n"),
+        out.starts_with("permerror signatures 1000, good 0, not looked at 984\n"),
         "{out}"
     );
     // No more keys are asked for than signatures are looked at.
@@ -44,13 +44,13 @@ fn signatures_without_end() {
         })
         .collect();
     let out = host.asks("arc verify", &format!("{seals}{MESSAGE}"));
-    assert!(out.starts_with("fail: "), "{out}");
+    assert!(out.starts_with("fail "), "{out}");
     assert_eq!(host.dns.asked().len(), 16, "a wrong form asks nothing");
     let out = host.asks(
         "dmarc check --ip 192.0.2.1 --mail-from joe@a.example",
         &format!("{many}{MESSAGE}"),
     );
-    assert!(out.starts_with("none: from a.example "), "{out}");
+    assert!(out.starts_with("none from a.example "), "{out}");
 }
 
 #[test]
@@ -61,11 +61,11 @@ fn headers_without_end() {
     for bomb in [fields, long] {
         let message = format!("{bomb}{}{MESSAGE}", signature(1));
         for (command, word) in [
-            ("dkim verify", "permerror: "),
-            ("arc verify", "fail: "),
+            ("dkim verify", "permerror "),
+            ("arc verify", "fail "),
             (
                 "dmarc check --ip 192.0.2.1 --mail-from joe@a.example",
-                "permerror: ",
+                "permerror ",
             ),
         ] {
             let out = host.asks(command, &message);
@@ -94,24 +94,21 @@ fn records_of_64_kib() {
     .concat();
     let host = Host::new(&zone);
     let out = host.asks("spf --ip 192.0.2.1 --mail-from joe@a.example", "");
-    assert!(out.starts_with("permerror: "), "{out}");
+    assert!(out.starts_with("permerror "), "{out}");
     let message = format!("{}{MESSAGE}", signature(1));
     let out = host.asks("dkim verify", &message);
     assert!(
-        out.starts_with("permerror: ") && out.contains("too long"),
+        out.starts_with("permerror ") && out.contains("too long"),
         "{out}"
     );
     let out = host.asks(
         "dmarc check --ip 192.0.2.1 --mail-from joe@a.example",
         &message,
     );
-    assert!(out.starts_with("none: "), "{out}");
-    assert!(
-        host.asks("mta-sts check a.example", "")
-            .starts_with("bad: ")
-    );
+    assert!(out.starts_with("none "), "{out}");
+    assert!(host.asks("mta-sts check a.example", "").starts_with("bad "));
     let out = host.asks("doctor a.example", "");
-    assert!(out.starts_with("bad: "), "{out}");
+    assert!(out.starts_with("bad "), "{out}");
     // The question over TCP is what brings them.
     assert!(host.dns.asked().iter().any(|asked| asked.tcp));
 }
@@ -137,12 +134,12 @@ fn records_that_lead_in_circles_and_answers_that_are_none() {
     };
     let (code, out, _) = spf("a.example");
     assert!(
-        code == 0 && out.starts_with("permerror: ") && out.contains("more than 10 DNS lookups"),
+        code == 0 && out.starts_with("permerror ") && out.contains("more than 10 DNS lookups"),
         "{out}"
     );
     let (_, out, _) = spf("alias.example");
     assert!(
-        out.starts_with("temperror: ") || out.starts_with("none: "),
+        out.starts_with("temperror ") || out.starts_with("none "),
         "{out}"
     );
     let before = host.dns.asked().len();
@@ -154,12 +151,12 @@ fn records_that_lead_in_circles_and_answers_that_are_none() {
         host.dns.asked().len() - before
     );
     let (code, out, _) = spf("garbage.example");
-    assert!(code == 111 && out.starts_with("temperror: "), "{out}");
+    assert!(code == 111 && out.starts_with("temperror "), "{out}");
     let message = format!("{}{MESSAGE}", signature(1));
     let arguments = format!("dkim verify --dns {}", host.dns.address);
     let (_, out, _) = host.run(&arguments, &message);
     assert!(
-        out.starts_with("temperror: ") || out.starts_with("permerror: "),
+        out.starts_with("temperror ") || out.starts_with("permerror "),
         "{out}"
     );
 }

@@ -26,36 +26,41 @@ fn spf() {
     let out = spf("--ip 192.0.2.1 --helo mail.a.example --mail-from ann@a.example");
     assert_eq!(
         out,
-        "pass: mail-from a.example ip 192.0.2.1 lookups 1 by mx\n  \
-         pass: helo mail.a.example ip 192.0.2.1 lookups 1 by a\n"
+        "pass mail-from a.example ip 192.0.2.1 lookups 1 by mx\n  \
+         pass helo mail.a.example ip 192.0.2.1 lookups 1 by a\n"
     );
     let out = spf("--ip 192.0.2.2 --mail-from <ann@a.example> --authserv-id mx.b.example");
     assert_eq!(
         out,
-        "fail: mail-from a.example ip 192.0.2.2 lookups 2 void 1 by -all\n  \
+        "fail mail-from a.example ip 192.0.2.2 lookups 2 void 1 by -all\n  \
          a.example explains: not 192.0.2.2\n\
          Authentication-Results: mx.b.example; spf=fail smtp.mailfrom=a.example\n"
     );
-    assert!(spf("--ip 192.0.2.2 --mail-from joe@a.example").starts_with("pass: "));
+    assert!(spf("--ip 192.0.2.2 --mail-from joe@a.example").starts_with("pass "));
     assert!(
         spf("--ip ::1 --mail-from _ --helo mail.a.example")
-            .starts_with("fail: mail-from mail.a.example ")
+            .starts_with("fail mail-from mail.a.example ")
     );
-    assert!(spf("--ip ::1 --mail-from x@b.example").starts_with("none: "));
+    assert!(spf("--ip ::1 --mail-from x@b.example").starts_with("none "));
     let out = spf("--ip ::1 --mail-from x@loop.example");
     assert!(
-        out.starts_with("permerror: ") && out.ends_with(": more than 10 DNS lookups\n"),
+        out.starts_with("permerror ") && out.ends_with(": more than 10 DNS lookups\n"),
         "{out}"
     );
     let arguments = format!(
         "spf --ip ::1 --mail-from x@down.example --dns {}",
         host.dns.address
     );
+    // A name server that has troubles of its own is an answer, silence is none.
     let (code, out, _) = host.run(&arguments, "");
-    assert!(
-        code == 111 && out.starts_with("temperror: "),
-        "{code} {out}"
-    );
+    assert!(code == 0 && out.starts_with("temperror "), "{code} {out}");
+    let nobody = std::net::UdpSocket::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let arguments = format!("spf --ip ::1 --mail-from x@a.example --dns {nobody}");
+    let (code, out, _) = host.run(&arguments, "");
+    assert!(code == 111 && out.starts_with("temperror "), "{code} {out}");
     let (code, _, err) = host.run("spf --ip ::1", "");
     assert!(code == 100 && err.contains("--mail-from"), "{err}");
 }
@@ -70,39 +75,39 @@ fn dmarc_check() {
     );
     assert_eq!(
         out,
-        "pass: from a.example policy reject at a.example disposition none spf a.example\n  \
-         spf pass: mail-from a.example ip 192.0.2.1 lookups 1 by mx\n\
+        "pass from a.example policy reject at a.example disposition none spf a.example\n  \
+         spf pass mail-from a.example ip 192.0.2.1 lookups 1 by mx\n\
          Authentication-Results: mx.b.example; spf=pass smtp.mailfrom=a.example;\n \
          dkim=none; dmarc=pass (p=reject dis=none at a.example)\n header.from=a.example\n"
     );
     let out = host.asks("dmarc check --ip 192.0.2.9", mail);
     assert!(out.starts_with(
-        "fail: from a.example policy reject at a.example disposition reject: neither SPF nor DKIM passed\n"
+        "fail from a.example policy reject at a.example disposition reject: neither SPF nor DKIM passed\n"
     ), "{out}");
     let out = host.asks(
         "dmarc check --ip 192.0.2.9",
         &mail.replace("From: Ann <ann@a", "From: <ann@sub.a"),
     );
     assert!(
-        out.starts_with("fail: from sub.a.example policy reject at a.example disposition none: "),
+        out.starts_with("fail from sub.a.example policy reject at a.example disposition none: "),
         "{out}"
     );
     fs::write(host.path("psl"), "example\n").unwrap();
     let out = host.asks("dmarc check --ip 192.0.2.1 --suffixes psl", mail);
-    assert!(out.starts_with("pass: "), "{out}");
+    assert!(out.starts_with("pass "), "{out}");
     for (mail, expected) in [
-        ("To: x\n\n", "permerror: no From field\n"),
+        ("To: x\n\n", "permerror no From field\n"),
         (
             "From: a@a.example\nFrom: b@b.example\n\n",
-            "permerror: several From fields\n",
+            "permerror several From fields\n",
         ),
         (
             "From: a@a.example, b@b.example\n\n",
-            "permerror: From has authors of several domains\n",
+            "permerror From has authors of several domains\n",
         ),
         (
             "From: a@b.example\n\n",
-            "none: from b.example disposition none: no DMARC record\n",
+            "none from b.example disposition none: no DMARC record\n",
         ),
     ] {
         let out = host.asks("dmarc check --ip 192.0.2.1 --mail-from _ --helo x.y", mail);

@@ -70,6 +70,6 @@ impl Us {
     #[track_caller]
     pub fn verdict(&self, mechanism: &str, message: &str) -> String {
         let found = self.ask(&format!("{mechanism} verify"), message);
-        found.split_once(':').expect(&found).0.to_owned()
+        found.split_once(' ').expect(&found).0.to_owned()
     }
 }
