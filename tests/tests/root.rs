@@ -2,7 +2,7 @@
 //! nobody else can read. Runs through `make check-root`, which makes the users in namespaces of its own.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
@@ -66,19 +66,74 @@ fn status(pid: u32, field: &str) -> String {
     line.trim().to_owned()
 }
 
+/// The process has its own group, and these where the system has them.
+fn only_these_groups(pid: u32, more: &[&str]) {
+    let known = fs::read_to_string("/etc/group").unwrap();
+    let named = known.lines().filter_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        more.contains(&name).then(|| fields.nth(1))?
+    });
+    let own = status(pid, "Gid");
+    let wanted: HashSet<&str> = named.chain(own.split('\t').take(1)).collect();
+    let groups = status(pid, "Groups");
+    assert_eq!(
+        groups.split(' ').collect::<HashSet<_>>(),
+        wanted,
+        "{}",
+        status(pid, "Name")
+    );
+}
+
 /// A house as root with the virtual user vera and the system's users.
 fn house() -> (House, Dns) {
+    house_with("")
+}
+
+/// The same with more of a configuration.
+fn house_with(more: &str) -> (House, Dns) {
     let dns = Dns::start(Zone::new());
     let house = House::start(
         Plan::new(HERE)
             .user("vera", "violet")
             .config(&format!(
-                "[users]\nsystem = true\n[pop3]\nclear_on_loopback = true\n[remote]\nresolver = \"{}\"\n",
+                "[users]\nsystem = true\n[pop3]\nclear_on_loopback = true\n[remote]\nresolver = \"{}\"\n{more}",
                 dns.address
             ))
             .as_root(),
     );
     (house, dns)
+}
+
+/// A tree of fail2ban's with one jail, whose action of its own writes into `told`.
+fn fail2ban(tree: &Path) {
+    for folder in ["filter.d", "action.d"] {
+        fs::create_dir_all(tree.join(folder)).unwrap();
+    }
+    let at = tree.display();
+    for (name, text) in [
+        (
+            "filter.d/door.conf",
+            "[Definition]\ndatepattern = {NONE}\nfailregex = ^door: wrong key from <HOST>$\n"
+                .to_owned(),
+        ),
+        (
+            "action.d/tells.conf",
+            format!(
+                "[Definition]\nactionstart = id -u > {at}/told\nactionban = echo <ip> >> {at}/told\n"
+            ),
+        ),
+        (
+            "jail.conf",
+            format!(
+                "[door]\nenabled = true\nfilter = door\nbackend = auto\nusedns = no\nmaxretry = 1\n\
+                 logpath = {at}/door.log\naction = tells\n"
+            ),
+        ),
+        ("door.log", String::new()),
+    ] {
+        fs::write(tree.join(name), text).unwrap();
+    }
 }
 
 fn deliver(house: &House, user: &str) {
@@ -101,7 +156,14 @@ fn homes() -> PathBuf {
 #[test]
 #[ignore = "needs root and namespaces: make check-root"]
 fn each_process_has_what_its_row_says_and_no_more() {
-    let (house, _dns) = house();
+    let tree = tempfile::tempdir().unwrap();
+    fs::set_permissions(
+        tree.path(),
+        std::os::unix::fs::PermissionsExt::from_mode(0o755),
+    )
+    .unwrap();
+    fail2ban(tree.path());
+    let (house, _dns) = house_with(&format!("[ban]\nfail2ban = {:?}\n", tree.path()));
     deliver(&house, "alice");
     // A POP3 session of vera's that stays.
     let mut pop = TcpStream::connect(house.address("pop3")).unwrap();
@@ -145,7 +207,16 @@ fn each_process_has_what_its_row_says_and_no_more() {
     );
     pids.insert("pop3-session", (one(house.pid("authd"), "sessions"), vera));
 
-    let rows = table("Processes of a house started as root");
+    // Its rows are on another table, one for each thing that it may be there for.
+    pids.insert("ban-act", (house.pid("ban-act"), uid_of("root")));
+    let mut rows = table("Processes of a house started as root");
+    let mut act = table("banwatch's act").swap_remove(0);
+    assert_eq!(
+        act[0],
+        "some jail has an action of its own or an `ignorecommand`"
+    );
+    act[0] = "ban-act".to_owned();
+    rows.push(act);
     let mut seen = 0;
     for row in &rows {
         let [process, user, root, privileges, seccomp, capabilities] = &row[..] else {
@@ -161,9 +232,12 @@ fn each_process_has_what_its_row_says_and_no_more() {
         let four = format!("{uid}\t{uid}\t{uid}\t{uid}");
         assert_eq!(status(pid, "Uid"), four, "{process}");
         if uid != 0 {
-            let gid = status(pid, "Gid");
-            let gid = gid.split('\t').next().unwrap();
-            assert_eq!(status(pid, "Groups"), gid, "{process}: only its own group");
+            // banwatch reads logs in this house.
+            let more: &[&str] = match process.as_str() {
+                "banwatch" => &["adm", "systemd-journal"],
+                _ => &[],
+            };
+            only_these_groups(pid, more);
         }
         let at = fs::read_link(format!("/proc/{pid}/root")).unwrap();
         let wanted = match root.as_str() {
@@ -174,7 +248,10 @@ fn each_process_has_what_its_row_says_and_no_more() {
         assert_eq!(at, wanted, "{process}");
         assert_eq!(&status(pid, "NoNewPrivs"), privileges, "{process}");
         assert_eq!(&status(pid, "Seccomp"), seccomp, "{process}");
-        if capabilities != "all" {
+        if capabilities == "all" {
+            let ours = status(std::process::id(), "CapEff");
+            assert_eq!(status(pid, "CapEff"), ours, "{process}");
+        } else {
             for field in ["CapEff", "CapPrm"] {
                 assert_eq!(&status(pid, field), capabilities, "{process} {field}");
             }
@@ -186,6 +263,15 @@ fn each_process_has_what_its_row_says_and_no_more() {
         }
     }
     assert_eq!(seen, pids.len(), "every process has its row");
+    // And does what it has these rights for.
+    let told = || fs::read_to_string(tree.path().join("told")).unwrap_or_default();
+    house.until("the action's start", || told() == "0\n");
+    fs::write(
+        tree.path().join("door.log"),
+        "door: wrong key from 203.0.113.5\n",
+    )
+    .unwrap();
+    house.until("the action of the ban", || told() == "0\n203.0.113.5\n");
     let empty = house.directory().join("run/empty");
     assert_eq!(fs::read_dir(&empty).unwrap().count(), 0);
     assert_eq!(fs::metadata(&empty).unwrap().uid(), 0);
@@ -208,6 +294,8 @@ fn reads(user: u32, group: u32, file: &Path) -> bool {
 #[ignore = "needs root and namespaces: make check-root"]
 fn nobody_reads_what_is_not_theirs() {
     let (house, _dns) = house();
+    // It watches no log, so it has none of the groups that may read them.
+    only_these_groups(house.pid("banwatch"), &[]);
     deliver(&house, "alice");
     deliver(&house, "vera");
     // A message that waits: its domain's name server says nothing of use.

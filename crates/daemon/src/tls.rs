@@ -242,7 +242,7 @@ macro_rules! either {
 ///
 /// `read` and `write` behave as on the bare socket: `WouldBlock` means wait for the next event;
 /// `Ok(0)` from `read` means that the peer has ended the stream (under TLS: sent its
-/// close_notify, or closed the socket).
+/// close_notify, or closed the socket; [`Stream::ended_properly`] tells which).
 ///
 /// Register the socket once, for both directions, edge-triggered: after a `read` call
 /// [`Stream::flush`] as well, since reading may have made records to send (handshake, key
@@ -340,7 +340,8 @@ impl<S: Read + Write> Stream<S> {
             match tls.reader().read(buffer) {
                 Ok(n) => return Ok(n),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-                // The socket ended without close_notify: an end for us; the protocols above have ends of their own.
+                // The socket ended without close_notify: an end; the protocols above have ends of
+                // their own, or ask `ended_properly`.
                 Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Ok(0),
                 Err(e) => return Err(e),
             }
@@ -366,6 +367,17 @@ impl<S: Read + Write> Stream<S> {
                 flush_tls(tls, &mut self.socket)?;
             }
         }
+    }
+
+    /// Whether the end that `read` has given was the peer's: under TLS a close_notify (RFC 8446, 6.1).
+    /// Without it anybody on the way may have cut the stream, which matters where nothing but its
+    /// end tells that a text is whole. In clear there is no difference to see, so always true.
+    pub fn ended_properly(&mut self) -> bool {
+        // Nothing is left to process; the answer has the state in it.
+        self.tls.as_deref_mut().is_none_or(|tls| {
+            tls.process_new_packets()
+                .is_ok_and(|state| state.peer_has_closed())
+        })
     }
 
     /// Writes as much as fits; the rest is the caller's.
@@ -532,6 +544,39 @@ mod tests {
         );
         drop(client);
         assert_eq!(server.read(&mut buffer).unwrap(), 0);
+    }
+
+    #[test]
+    fn an_end_without_close_notify_is_told_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        let (c, k) = certificate(dir.path(), "mx.example.org");
+        let tls = ServerTls::load([(&*c, &*k)]).unwrap();
+        for proper in [true, false] {
+            let (mut server, mut client) = pair();
+            server.start_server(&tls).unwrap();
+            client
+                .start_client(&ClientTls::opportunistic().unwrap(), "mx.example.org")
+                .unwrap();
+            shake(&mut server, &mut client);
+            // With the tickets, because a socket closed over what was not read is reset.
+            server.write(b"220").unwrap();
+            assert_eq!(client.read(&mut [0; 10]).unwrap(), 3);
+            client.write(b"QUIT").unwrap();
+            if proper {
+                client.close();
+            }
+            drop(client);
+            let mut buffer = [0; 100];
+            assert_eq!(server.read(&mut buffer).unwrap(), 4, "{proper}");
+            for _ in 0..2 {
+                assert_eq!(server.read(&mut buffer).unwrap(), 0, "{proper}");
+                assert_eq!(server.ended_properly(), proper);
+            }
+        }
+        let (mut server, client) = pair();
+        drop(client);
+        assert_eq!(server.read(&mut [0; 1]).unwrap(), 0);
+        assert!(server.ended_properly(), "in clear an end is an end");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The other end of a connection, following a script.
 
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 
 use rustls::{ClientConfig, ServerConfig};
@@ -222,7 +222,10 @@ impl Player {
             }
             self.step(step, role, shared)
                 .map_err(|error| format!("step {index} ({step:?}): {error}"))?;
-            if matches!(step, Step::Close | Step::Reset | Step::Eof | Step::Drain) {
+            if matches!(
+                step,
+                Step::Close | Step::Cut | Step::Reset | Step::Eof | Step::Drain
+            ) {
                 return Ok(());
             }
         }
@@ -285,6 +288,13 @@ impl Player {
                 }
                 Ok(())
             }
+            Step::Cut => match self.stream.take() {
+                Some(stream) => stream
+                    .socket()
+                    .shutdown(Shutdown::Both)
+                    .map_err(|error| error.to_string()),
+                None => Ok(()),
+            },
             Step::Reset => {
                 if let Some(stream) = self.stream.take() {
                     let linger = nix::libc::linger {

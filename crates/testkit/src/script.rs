@@ -22,6 +22,8 @@ pub enum Step {
     TlsFails,
     /// `close`: end the connection.
     Close,
+    /// `cut`: end it with a FIN, under TLS without the close_notify that tells of the end.
+    Cut,
     /// `reset`: end it with a reset instead of a FIN.
     Reset,
     /// `eof`: the other side ends it, having said nothing more.
@@ -84,6 +86,7 @@ fn step(line: &str) -> Step {
         "tls" => Step::Tls,
         "tls-fails" => Step::TlsFails,
         "close" => Step::Close,
+        "cut" => Step::Cut,
         "reset" => Step::Reset,
         "eof" => Step::Eof,
         "drain" => Step::Drain,
