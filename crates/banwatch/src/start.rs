@@ -36,7 +36,7 @@ use daemon::{Confinement, Fatal, Start, clock, log, memory};
 
 /// The half that may change the firewall.
 pub fn fire(mut start: Start) -> Result<(), Fatal> {
-    let config = start.config()?;
+    let config = start.config_for_bans()?;
     let settings = Settings::read(&config)?;
     let watch = start.packets("fire")?;
     let signals = Signals::new()?;
@@ -73,7 +73,7 @@ pub fn fire(mut start: Start) -> Result<(), Fatal> {
 pub fn act(mut start: Start) -> Result<(), Fatal> {
     let tree = start.option("--fail2ban")?.map(PathBuf::from);
     let observe = start.flag("--observe");
-    let config = start.config()?;
+    let config = start.config_for_bans()?;
     let settings = Settings::read(&config)?;
     let watch = start.packets("act")?;
     start.no_more_arguments()?;
@@ -130,9 +130,11 @@ fn plans(tree: &Path, config: &Config, observe: bool) -> Result<Vec<JailPlan>, F
 
 /// The half that decides.
 pub fn watch(mut start: Start) -> Result<(), Fatal> {
-    let tree = start.option("--fail2ban")?.map(PathBuf::from);
+    // The one that runs actions is given it too, and starts elsewhere.
+    let tree = start.option("--fail2ban")?.map(std::path::absolute);
+    let tree = tree.transpose()?;
     let observe = start.flag("--observe");
-    let config = start.config()?;
+    let config = start.config_for_bans()?;
     let mut settings = Settings::read(&config)?;
     settings.observe |= observe;
     if let Some(tree) = tree {
@@ -394,7 +396,7 @@ const JOURNAL_FIRST_LOOK: i64 = 600;
 pub fn relay(mut start: Start) -> Result<(), Fatal> {
     let since = start.option("--since")?;
     let since = since.and_then(|s| s.to_str()?.parse().ok()).unwrap_or(0);
-    let config = start.config()?;
+    let config = start.config_for_bans()?;
     let given = |fd: Option<OwnedFd>| fd.ok_or_else(|| Fatal::setup("started by banwatch only"));
     let out = given(start.descriptor("journal"))?;
     let alive = given(start.descriptor("alive"))?;

@@ -37,6 +37,10 @@ const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(86_400);
 
+/// The configuration of a host without the mail system.
+const NO_MAIL: &str =
+    "hostname = \"localhost.localdomain\"\ndomains = [\"localhost.localdomain\"]\n";
+
 impl Config {
     /// Reads a file. Relative paths in it are taken from the file's directory.
     ///
@@ -56,6 +60,20 @@ impl Config {
         }
         let text = String::from_utf8(octets).map_err(|_| whole("not UTF-8".to_owned()))?;
         Self::parse(&text, &absolute)
+    }
+
+    /// As [`Config::load`]; but where [`FILE`](crate::FILE) itself is meant and is not there, the
+    /// defaults. For banwatch, which also serves hosts whose mail is another program's: it
+    /// uses neither of the two settings that have no default.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn load_for_bans(file: &Path) -> Result<Self, Problems> {
+        let nothing = matches!(file.try_exists(), Ok(false));
+        if nothing && file == Path::new(crate::FILE) {
+            return Self::parse(NO_MAIL, file);
+        }
+        Self::load(file)
     }
 
     /// Reads text; `file` names it in errors and gives the directory that relative paths start

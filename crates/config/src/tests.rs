@@ -498,3 +498,18 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn banwatch_does_without_a_configuration() {
+    let here = tempfile::tempdir().unwrap();
+    let missing = here.path().join("hikyaku.toml");
+    let said = Config::load_for_bans(&missing).unwrap_err().to_string();
+    assert!(said.contains("cannot be read"), "{said}");
+    // Only the place that nobody named may be empty.
+    let built_in = Path::new(crate::FILE);
+    if !built_in.exists() {
+        let config = Config::load_for_bans(built_in).unwrap();
+        assert_eq!(config.paths.run, Path::new("/run/hikyaku"));
+        assert!(config.root.is_none());
+    }
+}

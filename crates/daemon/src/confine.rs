@@ -169,9 +169,9 @@ impl Confinement {
     pub fn enter(self) -> Result<Confined, Fatal> {
         let root = process::is_root();
         let identity = match (&self.user, self.identity) {
-            (Some(name), _) if root => {
-                Some(process::user(name).map_err(|e| Fatal::setup(e.to_string()))?)
-            }
+            (Some(name), _) if root => Some(process::user(name).map_err(|e| {
+                Fatal::setup(format!("{e}; share/hikyaku/make-users makes the users"))
+            })?),
             (_, Some(identity)) if root => Some(identity),
             _ => None,
         };

@@ -134,7 +134,7 @@ pub fn main(program: &'static str, run: impl FnOnce(Start) -> Result<(), Fatal>)
         Ok(()) => ExitCode::SUCCESS,
         Err(fatal) => {
             for line in fatal.to_string().lines() {
-                log::error("fatal").kv("error", line).send();
+                log::fatal(line);
             }
             ExitCode::from(match fatal {
                 Fatal::Setup(_) => EXIT_PERMANENT,

@@ -55,6 +55,7 @@ struct Log {
     program: &'static str,
     pid: u32,
     target: Target,
+    stderr: Stderr,
 }
 
 static LOG: Mutex<Option<Log>> = Mutex::new(None);
@@ -66,8 +67,52 @@ pub fn open(program: &'static str) {
         program,
         pid: std::process::id(),
         target: Target::Stderr,
+        stderr: Stderr::look(),
     };
     *lock() = Some(log);
+}
+
+/// What standard error is; looked at before confinement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stderr {
+    /// Somebody sits there.
+    Terminal,
+    /// Maybe the client's connection, which inetd gives as standard error too.
+    Socket,
+    Other,
+}
+
+impl Stderr {
+    fn look() -> Self {
+        use std::io::IsTerminal as _;
+        let stderr = std::io::stderr();
+        if stderr.is_terminal() {
+            return Self::Terminal;
+        }
+        match nix::sys::socket::getsockopt(&stderr, nix::sys::socket::sockopt::SockType) {
+            Ok(_) => Self::Socket,
+            Err(_) => Self::Other,
+        }
+    }
+}
+
+/// Why a program ends: written as an error, and to standard error besides where somebody reads it
+/// or where syslog did not take it.
+pub(crate) fn fatal(text: &str) {
+    error("fatal").kv("error", text).send();
+    if let Some(log) = lock().as_ref() {
+        let untold = match &log.target {
+            Target::Syslog { dropped, .. } => match log.stderr {
+                Stderr::Terminal => true,
+                Stderr::Other => *dropped > 0,
+                Stderr::Socket => false,
+            },
+            Target::Stderr => false,
+        };
+        if untold {
+            let _ = writeln!(std::io::stderr(), "{}: {text}", log.program);
+        }
+    }
 }
 
 /// Sends lines to the syslog socket at `path` from now on.
@@ -344,6 +389,7 @@ mod tests {
         let mut log = Log {
             program: "t",
             pid: 1,
+            stderr: Stderr::Other,
             target: Target::Syslog {
                 path: path.clone(),
                 socket: connect(&path),
@@ -377,6 +423,7 @@ mod tests {
         let mut log = Log {
             program: "t",
             pid: 1,
+            stderr: Stderr::Other,
             target: Target::Syslog {
                 path: dir.path().join("hidden"),
                 socket: None,

@@ -123,8 +123,22 @@ impl Start {
     /// # Errors
     /// `Setup` with all that is wrong, a line each: file, line, column, what was expected.
     pub fn config(&mut self) -> Result<config::Config, Fatal> {
-        let config =
-            config::Config::load(&self.config_file).map_err(|e| Fatal::setup(e.to_string()))?;
+        self.config_by(config::Config::load)
+    }
+
+    /// [`Start::config`] for banwatch: [`config::Config::load_for_bans`].
+    ///
+    /// # Errors
+    /// As [`Start::config`].
+    pub fn config_for_bans(&mut self) -> Result<config::Config, Fatal> {
+        self.config_by(config::Config::load_for_bans)
+    }
+
+    fn config_by(
+        &mut self,
+        load: fn(&Path) -> Result<config::Config, config::Problems>,
+    ) -> Result<config::Config, Fatal> {
+        let config = load(&self.config_file).map_err(|e| Fatal::setup(e.to_string()))?;
         if self.given.is_empty() && self.has_inetd() {
             self.channels = Some(config.paths.run.join(CHANNELS_SOCKET));
         }

@@ -79,7 +79,7 @@ fn question(what: &What) -> String {
 
 /// Asks and prints the answer.
 pub fn run(args: &Args, context: &mut Context) -> Result<ExitCode, Failure> {
-    let path = context.config()?.paths.run.join("ban");
+    let path = context.config_for_bans()?.paths.run.join("ban");
     let mut socket = match UnixStream::connect(&path) {
         Ok(socket) => socket,
         Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use auth::file::{self, Passwords};
@@ -23,6 +23,9 @@ pub struct Args {
     /// Look at what banwatch needs and at nothing else.
     #[arg(long)]
     bans: bool,
+    /// Look at the jails of this fail2ban configuration and at nothing else.
+    #[arg(long, value_name = "DIRECTORY", conflicts_with = "bans")]
+    fail2ban: Option<PathBuf>,
 }
 
 /// What was found.
@@ -35,16 +38,19 @@ struct Findings {
 }
 
 pub fn run(args: &Args, context: &mut Context) -> Result<ExitCode, Failure> {
-    let config = context.config()?;
     let mut found = Findings::default();
-    if args.bans {
-        let jails = bans(&config, &mut found);
-        return tell(
-            &found,
-            context,
-            &format!("{}{jails}", config.file.display()),
-        );
+    if let Some(tree) = &args.fail2ban {
+        let config = context.config_for_bans()?;
+        let jails = jails(tree, &config, &mut found);
+        return tell(&found, context, &format!("{}{jails}", tree.display()));
     }
+    if args.bans {
+        let config = context.config_for_bans()?;
+        let jails = bans(&config, &mut found);
+        let text = format!("{}{jails}", config.file.display());
+        return tell(&found, context, &text);
+    }
+    let config = context.config()?;
     let mailboxes = match Table::load(&config) {
         Ok(table) => {
             mailboxes(&table, &config, &mut found);
@@ -180,12 +186,19 @@ fn bans(config: &Config, found: &mut Findings) -> String {
     }
     if config.root.is_none() && config.paths.program("banwatch").is_file() {
         if let Err(error) = process::user(&config.roles.ban) {
-            found.errors.push(format!("roles: {error}"));
+            found.errors.push(format!(
+                "roles: {error}; share/hikyaku/make-users makes the users"
+            ));
         }
     }
-    let Some(tree) = &settings.fail2ban else {
-        return String::new();
-    };
+    match &settings.fail2ban {
+        Some(tree) => jails(tree, config, found),
+        None => String::new(),
+    }
+}
+
+/// What of a fail2ban configuration can't be taken over, and how many jails there are.
+fn jails(tree: &Path, config: &Config, found: &mut Findings) -> String {
     let mut loader = Loader::new(&Disk);
     let report = match Report::read(&mut loader, tree, config.hostname.as_str()) {
         Ok(report) => report,
@@ -231,7 +244,9 @@ fn roles(config: &Config, found: &mut Findings) {
     let roles = &config.roles;
     for name in [&roles.smtp, &roles.queue, &roles.remote, &roles.pop3] {
         match process::user(name) {
-            Err(error) => found.errors.push(format!("roles: {error}")),
+            Err(error) => found.errors.push(format!(
+                "roles: {error}; share/hikyaku/make-users makes the users"
+            )),
             Ok(identity) if identity.uid == 0 => {
                 found.errors.push(format!("roles: {name} is root"));
             }

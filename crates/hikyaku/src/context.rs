@@ -89,6 +89,11 @@ impl Context {
     pub fn config(&self) -> Result<Config, Problems> {
         Config::load(&self.config_file)
     }
+
+    /// The same for what concerns banwatch, which does without one.
+    pub fn config_for_bans(&self) -> Result<Config, Problems> {
+        Config::load_for_bans(&self.config_file)
+    }
 }
 
 /// Whether a character changes nothing on a terminal but the place where it stands.

@@ -205,6 +205,11 @@ fn what_of_fail2ban_s_configuration_can_t_be_taken_over() {
     let done = host.run_with("check --bans", "");
     assert_eq!(done.code, 0, "{}", done.err);
     assert!(done.out.contains("jails 3") && done.err.contains("jail number"));
+    // Before moving over, of a tree that no configuration names.
+    // The tree of above.
+    let done = host.run_with(&format!("check --fail2ban {}", tree.display()), "");
+    assert_eq!(done.code, 0, "{}", done.err);
+    assert!(done.out.contains("jails 3") && done.err.contains("jail number"));
     // Mistakes in our own table are errors with their place.
     host.write("hikyaku.toml", &format!("{config}observe = 1\n"));
     assert!(host.bad("check", "", 100).contains("ban.observe"));
