@@ -450,7 +450,7 @@ fn policies_with_rspamd() {
             _ => ("DMARC_NA", "none", "none"),
         };
         assert!(found.has(symbol), "{what}: {found:?}");
-        assert!(ours.starts_with(&format!("{word}: ")), "{what}: {ours}");
+        assert!(ours.starts_with(&format!("{word} ")), "{what}: {ours}");
         assert!(
             ours.contains(&format!(" disposition {disposition}")),
             "{what}: {ours}"
