@@ -99,7 +99,9 @@ pub fn act(mut start: Start) -> Result<(), Fatal> {
     };
     if !runs {
         // Only names are looked up: no user's rights, no file, no program.
+        let memory = memory::Start::look();
         let (_, ready) = start.confine(looking_up(&config))?;
+        memory.let_go();
         return serve::run(act, signals, ready);
     }
     if process::is_root() && settings.action_user != "root" {
@@ -111,6 +113,7 @@ pub fn act(mut start: Start) -> Result<(), Fatal> {
     // As authd: what it starts would inherit a list of system calls.
     keep_all().map_err(|e| Fatal::io("no_new_privs", e))?;
     process::umask(0o022);
+    memory::Start::look().let_go();
     serve::run(act, signals, start.supervise())
 }
 
