@@ -754,6 +754,23 @@ fn say(socket: &mut TcpStream, text: &str, code: &str) {
     assert!(reply.starts_with(code), "{text:?} -> {reply:?}");
 }
 
+/// A whole dialogue with smtpd over a connection that has just been made.
+fn write_to_bob(socket: &mut TcpStream, text: &str) {
+    let recipient = format!("RCPT TO:<{}>\r\n", at("bob"));
+    let message = format!("Subject: s\r\n\r\n{text}\r\n.\r\n");
+    for (command, reply) in [
+        ("", "220"),
+        ("EHLO x.example\r\n", "250"),
+        ("MAIL FROM:<x@x.example>\r\n", "250"),
+        (&recipient, "250"),
+        ("DATA\r\n", "354"),
+        (&message, "250 2.0.0"),
+        ("QUIT\r\n", "221"),
+    ] {
+        say(socket, command, reply);
+    }
+}
+
 #[test]
 fn inetd_starts_a_program_for_each_connection() {
     let house = House::start(
@@ -762,17 +779,7 @@ fn inetd_starts_a_program_for_each_connection() {
             .config("[pop3]\nclear_on_loopback = true\n"),
     );
     let (mut smtp, mut child) = inetd(&house, "smtpd", "mx");
-    say(&mut smtp, "", "220");
-    say(&mut smtp, "EHLO x.example\r\n", "250");
-    say(&mut smtp, "MAIL FROM:<x@x.example>\r\n", "250");
-    say(&mut smtp, &format!("RCPT TO:<{}>\r\n", at("bob")), "250");
-    say(&mut smtp, "DATA\r\n", "354");
-    say(
-        &mut smtp,
-        "Subject: by inetd\r\n\r\none connection, one process\r\n.\r\n",
-        "250 2.0.0",
-    );
-    say(&mut smtp, "QUIT\r\n", "221");
+    write_to_bob(&mut smtp, "one connection, one process");
     assert!(child.wait().unwrap().success());
     // queue-manager was told at once, through the channel that mail-start hands out.
     house.wait(0, &["queue-manager", " delivered ", "bob"]);
@@ -804,17 +811,7 @@ fn systemd_gives_the_sockets() {
     let mut child = shell.spawn().unwrap();
     let mut socket = TcpStream::connect(address).unwrap();
     socket.set_read_timeout(Some(testkit::PATIENCE)).unwrap();
-    say(&mut socket, "", "220");
-    say(&mut socket, "EHLO x.example\r\n", "250");
-    say(&mut socket, "MAIL FROM:<x@x.example>\r\n", "250");
-    say(&mut socket, &format!("RCPT TO:<{}>\r\n", at("bob")), "250");
-    say(&mut socket, "DATA\r\n", "354");
-    say(
-        &mut socket,
-        "Subject: s\r\n\r\nthrough a socket of systemd's\r\n.\r\n",
-        "250 2.0.0",
-    );
-    say(&mut socket, "QUIT\r\n", "221");
+    write_to_bob(&mut socket, "through a socket of systemd's");
     house.until("the message", || house.mail("bob").len() == 1);
     nix::sys::signal::kill(
         nix::unistd::Pid::from_raw(child.id().try_into().unwrap()),
