@@ -7,30 +7,28 @@
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsFd, AsRawFd};
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use banwatch::fire::firewall::Firewall;
+mod both;
+
 use banwatch::fire::netlink::messages;
 use banwatch::fire::nft::{Told, told};
-use banwatch::fire::wire::Entry;
 use banwatch::prefix::Prefix;
+use both::{FILTER, Pair, date, stands};
 use daemon::netlink::{Family, Netlink};
-use daemon::packet::Packets;
-use daemon::process::{Order, Spawn, order};
 use events::{Account, Event, Kind, Secret, Service};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, unshare};
 
-const FILTER: &str = "[Definition]\nfailregex = ^\\s*\\S+ sshd\\[\\d+\\]: Failed password for \\S+ from <HOST> port\n";
 const JAIL: &str = "[DEFAULT]\nbanaction = nftables\naction = nftables[type=allports]\n[test]\nenabled = true\nfilter = test\nlogpath = LOG\nmaxretry = 1\nbackend = polling\n";
 
 struct Rig {
     kernel: Netlink,
     buffer: Vec<u8>,
-    writes: Packets,
     log: std::fs::File,
-    pids: Vec<u32>,
+    pair: Pair,
 }
 
 impl Rig {
@@ -65,16 +63,8 @@ impl Rig {
             session: 1,
             count: 1,
         };
-        while self.writes.send(&event.encode(0), None).is_err() {
+        while self.pair.events.send(&event.encode(0), None).is_err() {
             std::thread::yield_now();
-        }
-    }
-}
-
-impl Drop for Rig {
-    fn drop(&mut self) {
-        for pid in &self.pids {
-            let _ = order(*pid, Order::Stop);
         }
     }
 }
@@ -132,29 +122,10 @@ fn main() {
         config.replace("LEVEL", &level),
     )
     .unwrap();
-    let (writes, reads) = Packets::pair().unwrap();
-    let (asks, acts) = Packets::pair().unwrap();
-    reads.ask_credentials().unwrap();
     let file = format!("{root}/hikyaku.toml");
-    let spawn = || Spawn::new(&program).arg("--config").arg(&file);
     let kernel = Netlink::open(Family::Netfilter, 4_096).unwrap();
     kernel.join(7).unwrap();
-    let (ready, says) = std::io::pipe().unwrap();
-    let fire = spawn()
-        .arg("--fire")
-        .give("fire", acts.as_fd())
-        .give("ready", says.as_fd())
-        .start()
-        .unwrap();
-    let watch = spawn()
-        .give("events", reads.as_fd())
-        .give("fire", asks.as_fd())
-        .give("ready", says.as_fd())
-        .start()
-        .unwrap();
-    drop(says);
-    let mut two = [0; 2];
-    std::io::Read::read_exact(&mut { ready }, &mut two).expect("both to serve");
+    let pair = Pair::start(&program, Path::new(&file));
     let log = std::fs::File::options()
         .append(true)
         .open(&log_path)
@@ -162,16 +133,19 @@ fn main() {
     let mut rig = Rig {
         kernel,
         buffer: vec![0; 1 << 20],
-        writes,
         log,
-        pids: vec![fire, watch],
+        pair,
     };
     // The restore and the first ban, so that everything is in memory.
     for n in 0..5 {
         rig.fail(Ipv4Addr::new(192, 0, 2, 1).into(), n);
     }
     rig.elements(1);
-    println!("idle: watch {}, fire {}", rss(watch), rss(fire));
+    println!(
+        "idle: watch {}, fire {}",
+        rss(rig.pair.watch),
+        rss(rig.pair.fire)
+    );
 
     let mut all = Vec::new();
     for i in 0..count {
@@ -227,76 +201,35 @@ fn main() {
         left = left.saturating_sub(rig.elements(1).len());
     }
     println!("100,000 bans one after the other: {:?}", began.elapsed());
-    println!("with 100,000: watch {}, fire {}", rss(watch), rss(fire));
+    println!(
+        "with 100,000: watch {}, fire {}",
+        rss(rig.pair.watch),
+        rss(rig.pair.fire)
+    );
     let _ = rig.kernel.as_fd().as_raw_fd();
 
     // As after a boot: no table, no process; from the first start to the last ban in force.
-    let last = Ipv4Addr::from(0x2000_0000 + 99_999 * 259 + 1).to_string();
-    for pid in rig.pids.drain(..) {
-        order(pid, Order::Stop).unwrap();
-    }
-    let mut left = 2;
-    while left > 0 {
-        left -= usize::from(daemon::process::reap().is_some());
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    drop(std::mem::replace(
-        &mut rig.kernel,
-        Netlink::open(Family::Netfilter, 4_096).unwrap(),
-    ));
+    let last = Ipv4Addr::from(0x2000_0000 + 99_999 * 259 + 1);
+    drop(rig);
     nft(&["delete", "table", "inet", "hikyaku-ban"]);
     let began = Instant::now();
-    let fire = spawn()
-        .arg("--fire")
-        .give("fire", acts.as_fd())
-        .start()
-        .unwrap();
-    let watch = spawn()
-        .give("events", reads.as_fd())
-        .give("fire", asks.as_fd())
-        .start()
-        .unwrap();
-    rig.pids.extend([fire, watch]);
-    stands(&last);
+    let pair = Pair::start(&program, Path::new(&file));
+    stands(last);
     println!(
         "100,000 after a boot: {:?}; watch {}, fire {}",
         began.elapsed(),
-        rss(watch),
-        rss(fire)
+        rss(pair.watch),
+        rss(pair.fire)
     );
     // Both halves have a restore under way; the second is not to be mistaken for what follows.
     std::thread::sleep(Duration::from_secs(1));
     let began = Instant::now();
     nft(&["flush", "ruleset"]);
-    stands(&last);
+    stands(last);
     println!("100,000 after a foreign flush: {:?}", began.elapsed());
 }
 
 fn nft(arguments: &[&str]) -> bool {
     let out = Command::new("nft").args(arguments).output().unwrap();
     out.status.success()
-}
-
-/// Waits until this address is banned.
-fn stands(address: &str) {
-    let end = Instant::now() + Duration::from_secs(30);
-    let mut firewall = Firewall::open(None).unwrap();
-    let entry = Entry {
-        scope: 0,
-        prefix: address.parse().unwrap(),
-        seconds: 1,
-    };
-    while !firewall.has(&entry).unwrap() {
-        assert!(Instant::now() < end, "{address} is not banned");
-        std::thread::sleep(Duration::from_millis(1));
-    }
-}
-
-/// The present time as syslog writes it in ISO form.
-fn date() -> String {
-    let out = Command::new("date")
-        .arg("+%Y-%m-%dT%H:%M:%S.%6N%:z")
-        .output()
-        .unwrap();
-    String::from_utf8_lossy(&out.stdout).trim().to_owned()
 }

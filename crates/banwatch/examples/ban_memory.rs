@@ -8,18 +8,15 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::net::Ipv4Addr;
-use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use banwatch::fire::firewall::Firewall;
-use banwatch::fire::wire::Entry;
-use daemon::packet::Packets;
-use daemon::process::{Order, Spawn, order};
+mod both;
+
+use both::{FILTER, Pair, date, stands};
 use nix::sched::{CloneFlags, unshare};
 
-const FILTER: &str = "[Definition]\nfailregex = ^\\s*\\S+ sshd\\[\\d+\\]: Failed password for \\S+ from <HOST> port\n";
 const TEST: &str = "[DEFAULT]\nbanaction = nftables\naction = nftables[type=allports]\n[test]\nenabled = true\nfilter = test\nlogpath = LOG/auth.log\nmaxretry = 1\nbackend = polling\n";
 const MAIL_JAILS: [&str; 5] = [
     "postfix",
@@ -29,70 +26,25 @@ const MAIL_JAILS: [&str; 5] = [
     "postfix-sasl",
 ];
 
-/// Both halves at work.
-struct Pair {
-    pids: [u32; 2],
-    _ends: [Packets; 4],
-}
-
-impl Pair {
-    fn start(program: &str, config: &Path) -> Pair {
-        let (writes, reads) = Packets::pair().unwrap();
-        let (asks, acts) = Packets::pair().unwrap();
-        reads.ask_credentials().unwrap();
-        let spawn = || Spawn::new(program).arg("--config").arg(config);
-        let (mut ready, says) = std::io::pipe().unwrap();
-        let fire = spawn()
-            .arg("--fire")
-            .give("fire", acts.as_fd())
-            .give("ready", says.as_fd())
-            .start()
-            .unwrap();
-        let watch = spawn()
-            .give("events", reads.as_fd())
-            .give("fire", asks.as_fd())
-            .give("ready", says.as_fd())
-            .start()
-            .unwrap();
-        drop(says);
-        std::io::Read::read_exact(&mut ready, &mut [0; 2]).expect("both to serve");
-        Pair {
-            pids: [watch, fire],
-            _ends: [writes, reads, asks, acts],
-        }
-    }
-
-    /// What both take now, in kB.
-    fn show(&self, when: &str) {
-        for (name, pid) in ["watch", "fire"].iter().zip(self.pids) {
-            let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
-            let kb = |field: &str| {
-                text.lines()
-                    .filter(|l| l.starts_with(field))
-                    .filter_map(|l| l.split_whitespace().nth(1)?.parse::<u64>().ok())
-                    .sum::<u64>()
-            };
-            println!(
-                "{when:<26} {name:<5} RSS {:>6} kB, PSS {:>6}, private {:>6}, anonymous {:>6}",
-                kb("Rss:"),
-                kb("Pss:"),
-                kb("Private_"),
-                kb("Anonymous:")
-            );
-            if std::env::var_os("MAPS").is_some() {
-                maps(pid);
-            }
-        }
-    }
-
-    fn stop(self) {
-        for pid in self.pids {
-            order(pid, Order::Stop).unwrap();
-        }
-        let mut left = 2;
-        while left > 0 {
-            left -= usize::from(daemon::process::reap().is_some());
-            std::thread::sleep(Duration::from_millis(1));
+/// What both take now, in kB.
+fn show(pair: &Pair, when: &str) {
+    for (name, pid) in [("watch", pair.watch), ("fire", pair.fire)] {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
+        let kb = |field: &str| {
+            text.lines()
+                .filter(|l| l.starts_with(field))
+                .filter_map(|l| l.split_whitespace().nth(1)?.parse::<u64>().ok())
+                .sum::<u64>()
+        };
+        println!(
+            "{when:<26} {name:<5} RSS {:>6} kB, PSS {:>6}, private {:>6}, anonymous {:>6}",
+            kb("Rss:"),
+            kb("Pss:"),
+            kb("Private_"),
+            kb("Anonymous:")
+        );
+        if std::env::var_os("MAPS").is_some() {
+            maps(pid);
         }
     }
 }
@@ -141,21 +93,6 @@ fn config(root: &str, name: &str, more: &str) -> std::path::PathBuf {
     path
 }
 
-/// Waits until this address is banned.
-fn stands(address: Ipv4Addr) {
-    let end = Instant::now() + Duration::from_secs(60);
-    let mut firewall = Firewall::open(None).unwrap();
-    let entry = Entry {
-        scope: 0,
-        prefix: banwatch::prefix::Prefix::host(address.into()),
-        seconds: 1,
-    };
-    while !firewall.has(&entry).unwrap_or(false) {
-        assert!(Instant::now() < end, "{address} is not banned");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
 fn settle() {
     // What is done a second or two after the start is done by then.
     std::thread::sleep(Duration::from_millis(2_500));
@@ -175,8 +112,8 @@ fn main() {
 
     let pair = Pair::start(&program, &config(&root, "plain", ""));
     settle();
-    pair.show("idle, own rules only");
-    pair.stop();
+    show(&pair, "idle, own rules only");
+    drop(pair);
 
     if let Some(stock) = stock {
         let tree = format!("{root}/mail");
@@ -184,7 +121,7 @@ fn main() {
         let file = config(&root, "stock", &format!("fail2ban = {tree:?}\n"));
         let pair = Pair::start(&program, &file);
         settle();
-        pair.show("idle, five mail jails");
+        show(&pair, "idle, five mail jails");
         let mut log = std::fs::File::options()
             .append(true)
             .open(&mail_log)
@@ -202,8 +139,8 @@ fn main() {
             .collect();
         log.write_all(text.as_bytes()).unwrap();
         settle();
-        pair.show("… after 20,000 lines");
-        pair.stop();
+        show(&pair, "… after 20,000 lines");
+        drop(pair);
     }
 
     let tree = format!("{root}/f2b");
@@ -235,21 +172,12 @@ fn main() {
         .collect();
     log.write_all(text.as_bytes()).unwrap();
     stands(who(99_999));
-    pair.show("100,000 one by one");
+    show(&pair, "100,000 one by one");
     settle();
-    pair.show("… a little later");
-    pair.stop();
+    show(&pair, "… a little later");
+    drop(pair);
     let pair = Pair::start(&program, &file);
     settle();
-    pair.show("100,000 after a restart");
-    pair.stop();
-}
-
-/// The present time as syslog writes it in ISO form.
-fn date() -> String {
-    let out = Command::new("date")
-        .arg("+%Y-%m-%dT%H:%M:%S.%6N%:z")
-        .output()
-        .unwrap();
-    String::from_utf8_lossy(&out.stdout).trim().to_owned()
+    show(&pair, "100,000 after a restart");
+    drop(pair);
 }
